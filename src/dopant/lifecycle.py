@@ -1,0 +1,51 @@
+"""What a component may want of the training loop beyond being called: every hook, with a do-nothing default.
+
+A component whose module inherits `Lifecycle` gets these calls; any other module gets none. The loop looks for them in
+`model.modules()`, so a component deep inside another is found too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training before the ordinary one.
+
+    epochs: how long; they count on top of the recipe's epochs and are numbered -epochs … -1 in the metrics.
+    trainable: "own" (only the component's parameters), "rest" (all but them) or "all".
+    name: for logs and curves.
+    """
+
+    name: str
+    epochs: int
+    trainable: str = "own"
+
+
+class Lifecycle:
+    """Mix-in for modules that take part in training."""
+
+    def prepare(self, batches: Iterable[tuple[Any, ...]]) -> None:
+        """Called once before the first step with the positional inputs that reach this module on training batches
+        (the model in eval mode, no gradient): for k-means starts, calibration, whitening. Runs under the stream
+        `prepare:NAME`."""
+
+    def phases(self) -> list[Phase]:
+        """Stretches of training of its own before the ordinary one."""
+        return []
+
+    def extra_losses(self) -> dict[str, torch.Tensor]:
+        """Scalar losses of the call just made, added to the task's loss and logged as `extra_NAME`."""
+        return {}
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimizer step without gradient: projections, moving averages, clipping."""
+
+    def predict(self, outputs: Any) -> Any:
+        """Called on the network's outputs in evaluation only; returns what is scored."""
+        return outputs
