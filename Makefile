@@ -1,0 +1,47 @@
+# From a fresh clone with git, make and Python 3.11: `make demo` shows the main job, `make test` proves it.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Installed first and pinned: a plain `torch` pulls gigabytes of CUDA libraries on Linux. Override for a GPU build.
+TORCH  ?= torch==2.13.0
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: setup setup-dev demo test test-long lint bench clean
+
+setup: $(VENV)/.core
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) '$(TORCH)'
+	$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/dopant run
+
+test: setup-dev
+	$(BIN)/python -m pytest -n 2 -m 'not long'
+
+test-long: setup-dev
+	$(BIN)/python -m pytest -m long
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: setup-dev
+	$(BIN)/python benchmarks/loop.py
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
