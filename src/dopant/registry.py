@@ -72,9 +72,13 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         if not self._walked:
-            self._walked = True
+            self._walked = True  # first, since the files walked may look up names themselves
             if self.package:
-                walk(self.package)
+                try:
+                    walk(self.package)
+                except BaseException:
+                    self._walked = False
+                    raise
         load_plugins()
 
 
@@ -207,6 +211,7 @@ class ComponentInfo:
     control: None, or which of CONTROL_KINDS it is. A control may take a keyword `target`: the component it controls.
     facts: what it declares (and the laws then test instead of the default): stochastic_in_eval, couples_samples,
         no_input_gradient, changes_shape, linear, unitary.
+    examples: options with which the laws test it; needed where an option has no default.
     """
 
     name: str
@@ -219,6 +224,7 @@ class ComponentInfo:
     source: str = ""
     doc: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    examples: tuple[dict[str, Any], ...] = ()
 
 
 KNOWN_FACTS = ("stochastic_in_eval", "couples_samples", "no_input_gradient", "changes_shape", "linear", "unitary")
@@ -240,6 +246,7 @@ def component(
     *,
     mode: str = "replace",
     control: str | None = None,
+    examples: tuple[dict[str, Any], ...] = (),
     **facts: Any,
 ) -> Callable[[Callable], Callable]:
     """Decorator: register a factory `(old, signature, *, options…) -> nn.Module` under `name`.
@@ -266,8 +273,9 @@ def component(
     def register(factory: Callable) -> Callable:
         origin = origin_of(factory)
         info = ComponentInfo(
-            name, factory, fills, paper, tuple(controls), mode, control, origin, inspect.getdoc(factory) or "", facts
-        )
+            name, factory, fills, paper, tuple(controls), mode, control, origin, inspect.getdoc(factory) or "", facts,
+            tuple(examples),
+        )  # fmt: skip
         components.add(name, info, origin)
         return factory
 

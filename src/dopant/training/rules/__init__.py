@@ -1,1 +1,1 @@
-
+"""Training rules: how one batch becomes an update. One file each, registered with `register_rule`."""

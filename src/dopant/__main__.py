@@ -1,0 +1,4 @@
+from dopant.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,351 @@
+"""The command line: each command is a few lines over the public names."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+# Before torch is imported anywhere: one thread a process, and never let idle OpenMP threads spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+
+from .errors import DopantError
+
+app = typer.Typer(
+    name="dopant",
+    help="Swap the components of a neural network one at a time and measure honestly what each swap did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Stable machine-readable output.")]
+With = Annotated[list[Path] | None, typer.Option("--with", help="Python file that registers components, hosts, …")]
+
+
+def main() -> None:
+    """Entry point: exit codes 0 done, 2 the request is wrong, 3 some trials failed, 4 found wanting, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except DopantError as error:
+        _stop(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _stop("interrupted; the state is saved, the same command goes on", 130)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        from click.exceptions import ClickException
+
+        if not isinstance(error, ClickException):
+            raise
+        error.show()
+        sys.exit(2)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"dopant: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    study: Annotated[Path | None, typer.Argument(help="Study file; none: the embedded default study.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default runs/NAME).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, a TOML value; repeatable.")] = None,
+    host: Annotated[str | None, typer.Option(help="Host: a registered name or module:callable.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set.")] = None,
+    swap: Annotated[list[str] | None, typer.Option(help="slot=component[:option=value,…]; repeatable.")] = None,
+    replicates: Annotated[int | None, typer.Option(help="Independent paired repetitions.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    with_: With = None,
+    controls: Annotated[bool | None, typer.Option("--controls/--no-controls", help="Train controls too.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
+    engine: Annotated[str, typer.Option(help="Where workers run: local.")] = "local",
+    quick: Annotated[bool, typer.Option(help="A smoke run: 2 replicates, 2 epochs, no tuning.")] = False,
+    fork: Annotated[str | None, typer.Option(help="Go on under another name, keeping what stays the same.")] = None,
+) -> None:
+    """Run a study, resume it, or let it grow: the same command each time."""
+    from .study.report.terminal import LiveProgress, table
+    from .study.request import study_of_request
+    from .study.run import run as run_study
+
+    asked = study_of_request(
+        study, host=host, data=data, swaps=swap or [], sets=set_ or [], replicates=replicates, epochs=epochs,
+        controls=controls, quick=quick, files=with_ or [],
+    )  # fmt: skip
+    console = _console()
+    progress = LiveProgress(asked.name or "study")
+
+    def announce(answer: Any, count: int) -> None:
+        counts = answer.counts
+        left = counts["pending"] + counts["running"]
+        console.print(f"[bold]{answer.question}[/bold]")
+        if left:
+            console.print(
+                f"{counts['planned']} trials planned, {counts['done']} done, {left} to run by {count} workers; "
+                f"results in {answer.folder}"
+            )
+        else:
+            console.print(f"nothing to do: all {counts['planned']} trials of {answer.folder} are finished")
+
+    with progress:
+        answer = run_study(
+            asked, out=out, workers=workers, engine=engine, with_files=with_ or [], fork=fork,
+            command=["dopant", *sys.argv[1:]], progress=progress, before_start=announce,
+        )  # fmt: skip
+    console.print(table(answer))
+    if answer.counts["failed"]:
+        raise typer.Exit(3)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def analyse(
+    table: Annotated[Path, typer.Argument(help="CSV with the columns arm, replicate, METRIC[, item].")],
+    reference: Annotated[str, typer.Option(help="The arm that the others are compared with.")],
+    metric: Annotated[str, typer.Option(help="The column that is scored.")],
+    controls: Annotated[str, typer.Option(help="Arms that are controls, separated by commas.")] = "",
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better")] = False,
+    margin: Annotated[float | None, typer.Option(help="Smallest difference that matters.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The verdict engine on results from anywhere."""
+    from .study.analysis import analyse as analyse_table
+
+    names = [c.strip() for c in controls.split(",") if c.strip()]
+    answer = analyse_table(
+        table, reference=reference, controls=names, metric=metric, higher_is_better=not lower_is_better, margin=margin
+    )
+    if as_json:
+        _json({"effects": json.loads(answer.effects.to_json(orient="records")), "verdicts": answer.verdicts})
+        return
+    from .study.report.terminal import table as render
+
+    _console().print(render(answer))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    format_: Annotated[str, typer.Option("--format", help="html or csv.")] = "html",
+) -> None:
+    """Write the page, or the tables, of a study again."""
+    from .errors import ConfigError
+    from .study.answer import load
+
+    answer = load(folder)
+    if format_ == "html":
+        print(answer.report())
+    elif format_ == "csv":
+        answer.write_tables()
+        print(answer.folder / "effects.csv")
+        print(answer.folder / "trials.csv")
+    else:
+        raise ConfigError(f"--format: {format_!r} is not known; there is 'html' and 'csv'")
+
+
+@app.command()
+def doctor(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
+    """Check a study's folder, rebuild its index from the trial folders; exit 4 if something is damaged."""
+    from .study.doctor import repair
+    from .study.store import Store
+
+    for word in repair(folder):
+        print(word)
+    with Store.open(folder) as store:
+        problems, counts = store.problems(), store.counts()
+    print("; ".join(f"{state} {count}" for state, count in counts.items()))
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise typer.Exit(4)
+    print("nothing is damaged")
+
+
+# --- lists and looks ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def components(
+    fills: Annotated[str | None, typer.Option(help="Only those that fill this module class, such as Conv2d.")] = None,
+    with_: With = None,
+    as_json: Json = False,
+) -> None:
+    """List what can be swapped in."""
+    from . import registry
+
+    _load(with_)
+    rows = [
+        {
+            "name": info.name, "fills": _fills_text(info.fills), "mode": info.mode, "control": info.control or "",
+            "paper": info.paper or "", "controls": list(info.controls), "doc": info.doc.split("\n\n")[0].replace("\n", " "),
+        }
+        for info in registry.list_components(fills)
+    ]  # fmt: skip
+    _list(rows, as_json, ("name", "fills", "control", "doc"))
+
+
+def _fills_text(fills: Any) -> str:
+    if fills is None:
+        return "anything"
+    if isinstance(fills, (tuple, list)):
+        return ", ".join(_fills_text(f) for f in fills)
+    return fills.__name__ if isinstance(fills, type) else "where it fits"
+
+
+@app.command()
+def hosts(with_: With = None, as_json: Json = False) -> None:
+    """List registered hosts."""
+    from . import registry
+
+    _named(registry.hosts, with_, as_json)
+
+
+@app.command()
+def datasets(with_: With = None, as_json: Json = False) -> None:
+    """List registered data sets."""
+    from . import registry
+
+    _named(registry.datasets, with_, as_json)
+
+
+@app.command()
+def papers(as_json: Json = False) -> None:
+    """List reproduced papers."""
+    from . import registry
+
+    _named(registry.papers, None, as_json)
+
+
+@app.command()
+def inspect(
+    study: Annotated[Path | None, typer.Argument(help="Study file.")] = None,
+    host: Annotated[str | None, typer.Option()] = None,
+    data: Annotated[str | None, typer.Option()] = None,
+    with_: With = None,
+    as_json: Json = False,
+) -> None:
+    """Slots of a host, their signatures, and which components fit them or why not."""
+    from .study.look import look
+    from .study.request import study_of_request
+
+    asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
+    rows = look(asked)
+    if as_json:
+        _json(rows)
+        return
+    from rich.table import Table
+
+    table = Table("slot", "module", "in", "out", "calls", "parameters", "fitting components")
+    for row in rows:
+        table.add_row(
+            row["slot"], row["module"], str(row["inputs"]), str(row["outputs"]), str(row["calls"]),
+            f"{row['parameters']:,}", ", ".join(row["fits"]) or "-",
+        )  # fmt: skip
+    _console().print(table)
+    print("--json says for every other component why it does not fit")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A Python file that registers components.")],
+    name: Annotated[str | None, typer.Argument(help="Only this component.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test one's own component against the laws that every component obeys; exit 4 if it breaks one."""
+    from . import laws, registry
+    from .errors import ConfigError
+
+    before = set(registry.components.names())
+    registry.load_file(file)
+    new = [n for n in registry.components.names() if n not in before]
+    chosen = [registry.components.get(name).name] if name else new
+    if not chosen:
+        raise ConfigError(f"{str(file)!r} registers no component; decorate a factory with @dopant.component(NAME)")
+    results = {n: laws.check(registry.components.get(n)) for n in chosen}
+    if as_json:
+        _json(
+            {
+                n: [{"law": r.law, "passed": r.passed, "message": r.message} for r in found]
+                for n, found in results.items()
+            }
+        )
+    else:
+        for n, found in results.items():
+            broken = [r for r in found if not r.passed]
+            print(f"{n}: {len(found) - len(broken)} of {len(found)} checks passed")
+            for result in broken:
+                print(f"  {result.law}: {result.message}")
+    if any(not r.passed for found in results.values() for r in found):
+        raise typer.Exit(4)
+
+
+def _load(files: list[Path] | None) -> None:
+    from . import registry
+
+    for file in files or []:
+        registry.load_file(file)
+
+
+def _named(registry: Any, files: list[Path] | None, as_json: bool) -> None:
+    import inspect as introspection
+
+    _load(files)
+    rows = [
+        {"name": name, "doc": (introspection.getdoc(registry.get(name)) or "").split("\n\n")[0].replace("\n", " ")}
+        for name in registry.names()
+    ]
+    _list(rows, as_json, ("name", "doc"))
+
+
+def _list(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
+    if as_json:
+        _json(rows)
+        return
+    if not rows:
+        print("none yet")
+        return
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[c]) for c in columns))
+    _console().print(table)
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def default_study() -> Path:
+    """The embedded study of `dopant run`."""
+    return Path(str(resources.files("dopant.study") / "default.toml"))

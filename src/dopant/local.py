@@ -1,0 +1,67 @@
+"""Objects that exist only in the caller's process: a host class from a notebook, a ready module, arrays, a function.
+
+They are known by a name that begins with `local:` and carries a fingerprint, so that a study resumed with another
+object is refused instead of continued. Trials that use one run in the caller's process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from .errors import ConfigError
+
+_objects: dict[str, Any] = {}
+PREFIX = "local:"
+
+
+def register(label: str, value: Any) -> str:
+    """Keep `value` for this process; returns its name, `local:LABEL@FINGERPRINT`."""
+    name = f"{PREFIX}{label}@{fingerprint(value)}"
+    _objects[name] = value
+    return name
+
+
+def is_local(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def get(name: str) -> Any:
+    """The object named `name`; ConfigError when it belongs to another process."""
+    if name not in _objects:
+        raise ConfigError(
+            f"{name.removeprefix(PREFIX).split('@')[0]!r} existed only in the process that began this study: start it "
+            "again from there, with the same object, or use a reference such as 'my_file:Net'"
+        )
+    return _objects[name]
+
+
+def fingerprint(value: Any) -> str:
+    """Twelve hexadecimal digits that change when the object does: tensors by content, code by its source."""
+    digest = hashlib.sha256()
+    if isinstance(value, nn.Module):
+        digest.update(repr(value).encode())
+        for key, tensor in value.state_dict().items():
+            digest.update(key.encode())
+            if isinstance(tensor, torch.Tensor):
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif callable(value):
+        digest.update(
+            f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(type(value)))}".encode()
+        )
+        try:
+            digest.update(inspect.getsource(value).encode())
+        except (OSError, TypeError):  # built in a shell or by functools.partial: the name must do
+            pass
+    else:
+        for leaf in pytree.tree_leaves(getattr(value, "arrays", value)):
+            if isinstance(leaf, torch.Tensor):
+                digest.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            else:
+                digest.update(repr(leaf).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,70 @@
+"""How a network is trained: one frozen, validated value."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RESULT_NEUTRAL = ("epochs", "device", "checkpoint_seconds", "threads")
+"""Keys that stand outside a trial's identity: they continue it, place it or pace it, and change no number of it.
+
+`threads` is part of the description under its own name; `epochs` comes back in where the schedule depends on it.
+"""
+
+
+class Recipe(BaseModel):
+    """Loss, optimizer, schedule, rule, batch and length of training.
+
+    loss, optimizer, schedule, rule, metrics: registered names (`dopant.training.parts`).
+    lr, weight_decay: of the optimizer; optimizer_options: its further keywords, such as momentum.
+    schedule: "constant", "cosine", "step", "exponential" or "warmup"; schedule_options: its keywords.
+    batch: samples a step; the last batch of an epoch may be smaller. eval_batch: samples a call in evaluation.
+    epochs: passes over the training split. More epochs continue a trial unless the schedule depends on the total.
+    clip: largest gradient norm over all parameters (None: no clipping).
+    early_stop: epochs without a better validation score after which training ends; the best epoch's weights are kept.
+    precision: "float32", "float64", or "bfloat16" (autocast; weights stay float32).
+    device: "auto" (a GPU where there is one), "cpu" or "cuda".
+    threads: intra-op threads of a trial; results are reproducible to the bit for equal numbers of threads.
+    checkpoint_seconds: seconds between checkpoints inside an epoch; each epoch ends with one in any case.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: str = "cross-entropy"
+    optimizer: str = "adam"
+    lr: float = Field(3e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    optimizer_options: dict[str, Any] = Field(default_factory=dict)
+    schedule: str = "constant"
+    schedule_options: dict[str, Any] = Field(default_factory=dict)
+    rule: str = "backprop"
+    metrics: tuple[str, ...] | None = None
+    batch: int = Field(200, ge=1)
+    eval_batch: int = Field(1000, ge=1)
+    epochs: int = Field(50, ge=1)
+    clip: float | None = Field(None, gt=0, allow_inf_nan=False)
+    early_stop: int | None = Field(None, ge=1)
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int = Field(1, ge=1)
+    checkpoint_seconds: float = Field(30.0, gt=0)
+
+    def to_config(self) -> dict[str, Any]:
+        """The `[recipe]` table: only what TOML can say (None is left out)."""
+        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """What of the recipe decides a trial's numbers."""
+        from .training.parts import schedules
+
+        values = {k: v for k, v in self.to_config().items() if k not in RESULT_NEUTRAL}
+        if schedules.get(self.schedule).depends_on_epochs:
+            values["epochs"] = self.epochs
+        return values
+
+    def problems(self) -> list[str]:
+        """What the registries object to: unknown names and options, each with its dotted path."""
+        from .training import parts
+
+        return parts.problems(self)

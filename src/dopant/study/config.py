@@ -1,0 +1,275 @@
+"""The study: one value that holds the whole question, and its TOML file. Every problem of a request is told at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import designs, local, registry
+from ..errors import ConfigError, UnknownName, hint, nearest
+from ..recipe import Recipe
+
+Named = str | dict[str, Any]
+Controls = bool | list[str] | dict[str, list[str]]
+
+
+class Tuning(BaseModel):
+    """`[tuning]`: every arm, controls included, takes the best of the same learning rates.
+
+    lr: the candidates. replicates: trials a candidate, on draws of their own that are not reported.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lr: list[float] = Field(min_length=1)
+    replicates: int = Field(2, ge=1)
+
+
+class StudyTable(BaseModel):
+    """`[study]`, as written in a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0)
+    replicates: int = Field(10, ge=1)
+    task: Named = "supervised"
+    data: Named | None = None
+    host: Named | None = None
+    controls: Controls = True
+    margin: float | None = Field(None, gt=0, allow_inf_nan=False)
+    protocol: Literal["published"] | None = None
+    metric: str | None = None
+
+
+class DesignTable(BaseModel):
+    """`[design]`: kind, and what that kind takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = "ladder"
+    levels: list[dict[str, Any]] = Field(default_factory=list)
+    variants: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Tables(BaseModel):
+    """The tables of a study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: StudyTable = StudyTable()
+    recipe: Recipe = Recipe()
+    design: DesignTable = DesignTable()
+    tuning: Tuning | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Task, data, host, design, controls, recipe, replicates: the whole question.
+
+    design: dp.Ladder(…); it holds the host. task, data: a registered name or {"name": …, options}; data may also be a
+    dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
+    controls: True (all that the components declare), False, names, or {slot: names}.
+    margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
+    equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
+    it every epoch, said on the page). metric: the primary one, else the task's.
+    """
+
+    design: designs.Ladder
+    task: Named = "supervised"
+    data: Any = "mnist"
+    recipe: Recipe = field(default_factory=Recipe)
+    replicates: int = 10
+    seed: int = 0
+    controls: Controls = True
+    margin: float | None = None
+    protocol: str | None = None
+    name: str | None = None
+    metric: str | None = None
+    tuning: Tuning | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """The study of a TOML file. ConfigError names the file and every problem in it."""
+        return from_tables(read_toml(path), where=str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the complete study as TOML."""
+        Path(path).write_text(tomli_w.dumps(self.to_tables()), encoding="utf-8")
+
+    def to_tables(self) -> dict[str, Any]:
+        """The study as the tables of its file, complete."""
+        host = as_named(self.design.host, "host")
+        study = {
+            "name": self.name, "seed": self.seed, "replicates": self.replicates, "task": self.task,
+            "data": None if self.data is None else as_named(self.data, "data"), "host": host,
+            "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
+        }  # fmt: skip
+        tables = {
+            "study": {k: v for k, v in study.items() if v is not None},
+            "recipe": self.recipe.to_config(),
+            "design": self.design.to_config(),
+        }
+        if self.tuning:
+            tables["tuning"] = self.tuning.model_dump()
+        return tables
+
+    def problems(self) -> list[str]:
+        """What can be seen to be wrong without building anything: names and options, all of them."""
+        found = self.recipe.problems()
+        found += _known("study.task", registry.tasks, self.task)
+        if self.data is not None and not isinstance(self.data, dict | str):
+            pass  # an object of this process
+        elif self.data is not None:
+            found += _known("study.data", registry.datasets, self.data)
+        host = as_named(self.design.host, "host")
+        if ":" not in host["name"]:
+            found += _known("study.host", registry.hosts, host)
+        for number, level in enumerate(self.design.levels, start=1):
+            for slot, spec in level.items():
+                found += _known(f"design.levels.{number}.{slot}", registry.components, spec["component"], options=False)
+        for variant in self.design.variants:
+            for slot, spec in variant.swaps.items():
+                found += _known(f"design.variants.{slot}", registry.components, spec["component"], options=False)
+        if isinstance(self.controls, list):
+            for control in self.controls:
+                found += _known("study.controls", registry.components, control, options=False)
+        elif isinstance(self.controls, dict):
+            slots = [s for level in self.design.levels for s in level]
+            for slot, names in self.controls.items():
+                if slot not in slots:
+                    found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
+                for control in names:
+                    found += _known(f"study.controls.{slot}", registry.components, control, options=False)
+        if self.metric is not None:
+            found += _known("study.metric", registry.metrics, self.metric) if self.task_name == "supervised" else []
+        if self.tuning and self.protocol == "published":
+            found.append("study.protocol: 'published' leaves no validation split, so [tuning] has nothing to choose by")
+        if self.replicates < 1:
+            found.append(f"study.replicates: {self.replicates} is too few; take 1 or more")
+        return found
+
+    @property
+    def task_name(self) -> str:
+        return as_named(self.task, "task")["name"]
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that verdicts speak of, without its prefix."""
+        from ..training.parts import default_metrics
+
+        if self.metric:
+            return self.metric
+        return registry.tasks.get(self.task_name).metric or default_metrics(self.recipe)[0]
+
+    def with_(self, **changes: Any) -> Study:
+        """A study with some fields changed."""
+        return replace(self, **changes)
+
+
+def as_named(value: Any, kind: str) -> dict[str, Any]:
+    """A name or table in the form {"name": …, options}; an object of this process gets a `local:` name."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("name"), str):
+            raise ConfigError(f"study.{kind}: a table needs the key 'name'")
+        return dict(value)
+    label = getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
+    return {"name": local.register(str(label), value)}
+
+
+def _known(path: str, names: registry.Registry, value: Any, options: bool = True) -> list[str]:
+    spec = as_named(value, path)
+    name = spec.pop("name")
+    if local.is_local(name):
+        return []
+    try:
+        target = names.get(name)
+    except UnknownName as error:
+        return [f"{path}: {error}"]
+    if not options or not callable(target):
+        return []
+    if names is registry.datasets:
+        spec.pop("limit", None)  # every data set takes it
+    return [f"{path}: {p}" for p in registry.check_options(names.kind, name, target, spec, 0)]
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError for a missing file or wrong syntax, with line and column."""
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        beside = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        raise ConfigError(f"there is no file {str(path)!r}" + hint(nearest(path.name, beside))) from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
+    """The study that tables describe. ConfigError with every problem, each by its dotted path."""
+    prefix = f"{where}: " if where else ""
+    try:
+        tables = Tables.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError([prefix + p for p in _explain(error)]) from None
+    study = tables.study
+    try:
+        if study.host is None:
+            raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
+        design = designs.from_config(study.host, tables.design.model_dump())
+    except ConfigError as error:
+        raise ConfigError([prefix + p for p in error.problems]) from None
+    return Study(
+        design, study.task, study.data, tables.recipe, study.replicates, study.seed, study.controls, study.margin,
+        study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
+    )  # fmt: skip
+
+
+_KNOWN = {
+    (): list(Tables.model_fields),
+    ("study",): list(StudyTable.model_fields),
+    ("recipe",): list(Recipe.model_fields),
+    ("design",): list(DesignTable.model_fields),
+    ("tuning",): list(Tuning.model_fields),
+}
+
+
+def _explain(error: ValidationError) -> Iterable[str]:
+    """pydantic's findings in our words: dotted path, what was expected, the nearest known key."""
+    seen: set[str] = set()
+    for item in error.errors():
+        location = tuple(part for part in item["loc"] if not _is_branch(part))
+        path = ".".join(str(part) for part in location)
+        if item["type"] == "extra_forbidden":
+            known = _KNOWN.get(location[:-1], [])
+            near = nearest(str(location[-1]), known)
+            everywhere = [(t, k) for t, keys in _KNOWN.items() for k in keys if k == location[-1] and t]
+            kind = "table" if not location[:-1] else "key"
+            text = f"{path}: unknown {kind}" + hint(near)
+            if not near and everywhere:
+                text += f"; it belongs into [{everywhere[0][0][0]}]"
+            elif not near:
+                text += f"; known: {', '.join(known)}"
+        else:
+            text = f"{path}: {item['msg'][0].lower()}{item['msg'][1:]}, not {item.get('input')!r}"
+        if path not in seen:  # a union gives one finding a branch
+            seen.add(path)
+            yield text
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic adds the branch of a union (`str`, `dict[str,any]`) to the path; users wrote no such thing."""
+    return isinstance(part, str) and (part in ("str", "bool", "list[str]") or part.startswith(("dict[", "function-")))

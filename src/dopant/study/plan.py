@@ -1,0 +1,186 @@
+"""`plan(study, results so far) -> trials still to run`: a pure function, called until it returns none.
+
+Resuming and growing are the same call: the study says what there should be, the store what there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..designs import Cell
+from ..recipe import Recipe
+from .config import Study, as_named
+from .trial import FORMAT, Trial
+
+
+def cells(study: Study) -> list[Cell]:
+    """The study's cells; without controls where it says so."""
+    return study.design.cells(study.controls)
+
+
+def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
+    """All that decides the numbers of one trial. files: names and SHA-256 sums of `--with` files."""
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "task": as_named(study.task, "task"),
+        "data": None if study.data is None else as_named(study.data, "data"),
+        "host": as_named(study.design.host, "host"),
+        "swaps": cell.swaps,
+        "recipe": recipe.identity(),
+        "protocol": study.protocol,
+        "seed": study.seed,
+        "replicate": replicate,
+        "threads": recipe.threads,
+        "files": dict(files),
+    }
+    return description
+
+
+def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str], phase: str) -> Trial:
+    extra = {"checkpoint_seconds": recipe.checkpoint_seconds}
+    return Trial(
+        describe(study, cell, replicate, recipe, files),
+        cell.name,
+        cell.level,
+        recipe.epochs,
+        phase,
+        recipe.device,
+        extra,
+    )
+
+
+def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tuple[float, list[Trial]]]]:
+    """{cell: [(learning rate, its trials), …]}: the same candidates and replicates for every arm."""
+    if study.tuning is None:
+        return {}
+    return {
+        cell.name: [
+            (
+                lr,
+                [
+                    trial(study, cell, -1 - r, study.recipe.model_copy(update={"lr": lr}), files, "tuning")
+                    for r in range(study.tuning.replicates)
+                ],
+            )
+            for lr in study.tuning.lr
+        ]
+        for cell in cells(study)
+    }
+
+
+def choose(
+    study: Study, files: Mapping[str, str], rows: Iterable[Mapping[str, Any]], higher_is_better: bool
+) -> dict[str, float] | None:
+    """{cell: best learning rate by mean validation score}, or None while tuning trials are unfinished.
+
+    A failed trial is the worst score there is; ties go to the candidate that is listed first.
+    """
+    results = {row["id"]: row for row in rows if row["state"] in ("done", "failed")}
+    chosen = {}
+    for cell, candidates in tuning_trials(study, files).items():
+        scores = []
+        for _, trials in candidates:
+            if any(t.id not in results for t in trials):
+                return None
+            scores.append(sum(_score(results[t.id], study.primary_metric, higher_is_better) for t in trials))
+        chosen[cell] = candidates[max(range(len(scores)), key=lambda i: scores[i])][0]
+    return chosen
+
+
+def _score(row: Mapping[str, Any], metric: str, higher_is_better: bool) -> float:
+    value = (row["metrics"] or {}).get(f"validation_{metric}") if row["state"] == "done" else None
+    if value is None or not math.isfinite(value):
+        return -math.inf
+    return value if higher_is_better else -value
+
+
+def main_trials(study: Study, files: Mapping[str, str], learning_rates: Mapping[str, float]) -> list[Trial]:
+    """The reported trials, replicate by replicate so that pairs are complete early."""
+    return [
+        trial(
+            study, cell, replicate,
+            study.recipe.model_copy(update={"lr": learning_rates.get(cell.name, study.recipe.lr)}), files, "main",
+        )
+        for replicate in range(study.replicates)
+        for cell in cells(study)
+    ]  # fmt: skip
+
+
+def plan(
+    study: Study,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    files: Mapping[str, str] | None = None,
+    higher_is_better: bool = True,
+) -> list[Trial]:
+    """Trials still to run, given the store's rows: first the tuning ones, when they are finished the main ones."""
+    rows = list(rows)
+    files = files or {}
+    wanted = wanted_trials(study, rows, files, higher_is_better)
+    # A finished trial is due again when the study now asks for more epochs; one that failed stays failed.
+    have = {row["id"]: (row["state"], row["epochs"] or 0) for row in rows}
+
+    def finished(t: Trial) -> bool:
+        state, epochs = have.get(t.id, ("pending", 0))
+        return state == "failed" or (state == "done" and epochs >= (t.epochs or 0))
+
+    return [t for t in wanted if not finished(t)]
+
+
+def wanted_trials(
+    study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
+) -> list[Trial]:
+    """Every trial that can be named by now: the tuning ones, and the main ones once those have chosen."""
+    tuning = [t for candidates in tuning_trials(study, files).values() for _, trials in candidates for t in trials]
+    chosen = choose(study, files, rows, higher_is_better)
+    if chosen is None:
+        return tuning
+    return tuning + main_trials(study, files, chosen)
+
+
+def total(study: Study) -> int:
+    """How many trials the whole study is, tuning included."""
+    arms = len(cells(study))
+    tuning = arms * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
+    return arms * study.replicates + tuning
+
+
+def changed(
+    study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
+) -> list[str]:
+    """What of the trials that exist the study would change: one sentence a difference; empty when it only grows."""
+    rows = list(rows)
+    wanted = wanted_trials(study, rows, files, higher_is_better)
+    ids = {t.id for t in wanted}
+    by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
+    by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
+    found: dict[str, None] = {}
+    for row in rows:
+        if row["id"] in ids:
+            continue
+        lr = row["description"]["recipe"]["lr"]
+        new = by_place.get((row["phase"], row["cell"], row["replicate"], lr)) or by_cell.get(
+            (row["phase"], row["cell"], row["replicate"])
+        )
+        if new is None:
+            label = (
+                f"{row['cell']}, replicate {row['replicate']}" if row["replicate"] >= 0 else f"{row['cell']}, tuning"
+            )
+            found[f"{label} has results but is no part of the study now"] = None
+        else:
+            for path, old, now in differences(row["description"], new.description):
+                found[f"{path}: was {old!r}, is now {now!r}"] = None
+    return list(found)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted path, old, new) of every leaf that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [
+            difference
+            for key in sorted(set(old) | set(new))
+            for difference in differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if old == new else [(path, old, new)]

@@ -1,0 +1,79 @@
+"""Where the numbers come from: versions, platform, data, files, commit, command."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
+
+
+def file_sums(files: Sequence[str | Path]) -> dict[str, str]:
+    """{file name: SHA-256} of `--with` files: part of every trial's description."""
+    return {Path(f).name: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files}
+
+
+def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str, Any], threads: int) -> dict[str, Any]:
+    """One start of a study. Paths of the machine stay out of it."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": list(command) if command else [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads_per_trial": threads,
+        "git_commit": _git_commit(),
+        "files": files,
+        "data": data,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the folder that the command was given in, with a + where files differ from it."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        if commit.returncode:
+            return None
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return commit.stdout.strip() + ("+" if changed else "")
+
+
+def append(path: Path, start: dict[str, Any], notes: Sequence[str]) -> None:
+    """Add a start to provenance.json; the newest start's facts stand at the top level, all starts under `starts`."""
+    from .answer import write_text
+
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    starts = [*old.get("starts", []), start]
+    kept = list(dict.fromkeys([*old.get("notes", []), *notes]))
+    write_text(path, json.dumps(start | {"starts": starts, "notes": kept}, indent=1, ensure_ascii=False))

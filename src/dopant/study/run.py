@@ -1,0 +1,254 @@
+"""Run, resume or grow a study: check the request whole, add what is missing, start workers, answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import local, registry
+from ..designs import Ladder
+from ..errors import ConfigError, DopantError, StoreError
+from ..recipe import Recipe
+from ..streams import Streams
+from . import plan as planning
+from . import provenance
+from .answer import Answer, _higher_is_better, load_study, write_text
+from .config import Study, Tuning, as_named
+from .trial import identify
+
+ENGINES = ("local",)
+
+
+def run(
+    study_or_design: Study | Ladder,
+    *,
+    data: Any = None,
+    recipe: Recipe | None = None,
+    replicates: int | None = None,
+    seed: int | None = None,
+    controls: Any = None,
+    margin: float | None = None,
+    protocol: str | None = None,
+    metric: str | None = None,
+    tuning: Tuning | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    train: Callable | str | None = None,
+    sample: Any = None,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    with_files: Sequence[str | Path] = (),
+    fork: str | None = None,
+    command: Sequence[str] | None = None,
+    progress: Any = None,
+    before_start: Callable[[Answer, int], None] | None = None,
+) -> Answer:
+    """Run a study, or go on with it; returns its Answer.
+
+    study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
+    train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
+    data to measure slots with. out: the study's folder (default runs/NAME). workers: processes, by default one per
+    core. with_files: Python files that register components, hosts and so on. fork: go on under another name, keeping
+    finished trials that are the same.
+    Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
+    cannot be used; KeyboardInterrupt after the state is saved.
+    """
+    for file in with_files:
+        registry.load_file(file)
+    study = _study(
+        study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
+        protocol=protocol, metric=metric, tuning=tuning, name=name,
+    )  # fmt: skip
+    study = _in_process_names(study, train, sample)
+    problems = study.problems()
+    if engine not in ENGINES:
+        problems.append(f"engine: {engine!r} is not known; there is {', '.join(map(repr, ENGINES))}")
+    if workers is not None and workers < 1:
+        problems.append(f"workers: {workers} is too few; take 1 or more")
+    if problems:
+        raise ConfigError(problems)
+    folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
+    study = study if study.name else study.with_(name=folder.name)
+    files = provenance.file_sums(with_files)
+    facts = check(study)
+    if fork:
+        folder, study = _fork(folder, study, fork, files)
+    store, notes = _open(folder, study, files)
+    higher = _higher_is_better(study.primary_metric) if study.task_name == "supervised" else True
+    start = provenance.record(command, files, facts, study.recipe.threads)
+    provenance.append(folder / "provenance.json", start, notes)
+
+    def replan() -> bool:
+        due = planning.plan(study, store.rows(), files=files, higher_is_better=higher)
+        if due:
+            store.add(due)
+        return bool(due)
+
+    answer_now = Answer(folder, study)
+    count = workers or os.cpu_count() or 1
+    due = replan()
+    if before_start:
+        before_start(answer_now, count)
+    if due:
+        _execute(store, folder, study, replan, count, with_files, progress)
+    answer = Answer(folder, study)
+    answer.write_tables()
+    answer.report()
+    return answer
+
+
+def _execute(
+    store: Any,
+    folder: Path,
+    study: Study,
+    replan: Callable[[], bool],
+    workers: int,
+    files: Sequence[str | Path],
+    progress: Any,
+) -> None:
+    on_poll = progress.update if progress is not None else None
+    if in_process(study):
+        from .worker import work_here
+
+        work_here(store, replan=replan, on_poll=on_poll)
+    else:
+        from .engine import run_local
+
+        run_local(folder, workers, [str(f) for f in files], replan=replan, on_poll=on_poll)
+
+
+def in_process(study: Study) -> bool:
+    """Whether the study uses an object that exists only in this process, so that workers elsewhere could not."""
+    tables = study.to_tables()["study"]
+    named = [tables["host"], tables.get("data"), tables["task"]]
+    return any(
+        local.is_local(str(value))
+        for spec in named
+        for value in (spec.values() if isinstance(spec, Mapping) else [spec])
+        if isinstance(value, str)
+    )
+
+
+def _study(value: Study | Ladder, **given: Any) -> Study:
+    study = value if isinstance(value, Study) else Study(design=value)
+    if isinstance(given.get("tuning"), Mapping):
+        given["tuning"] = Tuning(**given["tuning"])
+    if isinstance(given.get("recipe"), Mapping):
+        given["recipe"] = Recipe(**given["recipe"])
+    return study.with_(**{k: v for k, v in given.items() if v is not None})
+
+
+def _in_process_names(study: Study, train: Callable | str | None, sample: Any) -> Study:
+    """The study with every object of this process replaced by its `local:` name."""
+    if train is not None:
+        reference = train if isinstance(train, str) else local.register(getattr(train, "__name__", "train"), train)
+        task: dict[str, Any] = {"name": "custom", "train": reference}
+        if sample is not None:
+            task["sample"] = local.register("sample", sample)
+            study = study.with_(data=None)
+        study = study.with_(task=task)
+    if study.data is not None and not isinstance(study.data, str):
+        from ..datasets.source import as_source
+
+        data = study.data if isinstance(study.data, Mapping) else as_source(study.data)
+        study = study.with_(data=as_named(data, "data"))
+    host = study.design.host
+    if not isinstance(host, str):
+        study = study.with_(design=dataclasses.replace(study.design, host=as_named(host, "host")))
+    return study
+
+
+def default_name(study: Study) -> str:
+    """HOST-DATA-HASH: the same for a study that only grows, another for another question."""
+    cells = planning.cells(study)[:2]
+    parts = [planning.describe(study, cell, 0, study.recipe, {}) for cell in cells]
+    words = [as_named(v, "")["name"] for v in (study.design.host, study.data) if v is not None]
+    plain = "-".join(w.removeprefix(local.PREFIX).split("@")[0].split(":")[-1] for w in words)
+    return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify({'cells': parts})[:6]}"
+
+
+def check(study: Study) -> dict[str, Any]:
+    """Build the host once and look at every swap of every cell; returns facts of the data for provenance.
+
+    Raises the specific error of a single problem, ConfigError with all lines of several.
+    """
+    from .._slots import measure_all
+    from .._swap import attempt, together
+    from ..tasks.build import build_data, build_host, device_of
+
+    streams = Streams(study.seed, 0)
+    cell = planning.cells(study)[0]
+    description = planning.describe(study, cell, 0, study.recipe, {})
+    device_of(study.recipe.device)
+    if not registry.tasks.get(study.task_name).networks:
+        return {}
+    data = build_data(description, streams) if study.data is not None else None
+    if data is None and "sample" not in description["task"]:
+        raise ConfigError("study.data: name a data set, or give dp.run a `sample` of the host's inputs")
+    if study.tuning and data is not None and not len(data.validation):
+        raise ConfigError("[tuning] chooses by validation, and this data set has no validation split")
+    model = build_host(description["host"], streams, data.facts() if data else {})
+    sample = data.sample() if data is not None else local.get(description["task"]["sample"])
+    errors: list[DopantError] = []
+    before = measure_all(model, sample)
+    for planned in planning.cells(study):
+        if planned.swaps:
+            errors += attempt(model, planned.swaps, sample, streams, before, laws=True)[1]
+    if errors:
+        raise together(list({str(error): error for error in errors}.values()))
+    return {} if data is None else {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
+
+
+def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, list[str]]:
+    """The study's store, made or opened; refuses a change to trials that exist."""
+    from .store import Store
+
+    notes: list[str] = []
+    if (folder / "study.toml").is_file():
+        store = Store.open(folder)
+        old = load_study(folder)
+        higher = _higher_is_better(study.primary_metric) if study.task_name == "supervised" else True
+        rows = store.rows()
+        different = planning.changed(study, rows, files, higher)
+        if different:
+            shown = different[:12] + ([f"… and {len(different) - 12} more"] if len(different) > 12 else [])
+            raise ConfigError(
+                [f"the study in {str(folder)!r} has trials that this request would change:"]
+                + [f"  {line}" for line in shown]
+                + ["take the old settings, or begin another study beside it: --fork NAME (dp.run(…, fork='NAME'))"]
+            )
+        if old.margin != study.margin and any(r["state"] == "done" for r in rows):
+            done = sum(r["state"] == "done" for r in rows)
+            notes.append(
+                f"The margin was changed from {old.margin} to {study.margin} after {done} trials had finished."
+            )
+    else:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise StoreError(f"{str(folder)!r} exists and is not a study; name another folder with --out")
+        store = Store.create(folder)
+    import tomli_w
+
+    write_text(folder / "study.toml", tomli_w.dumps(study.to_tables()))
+    return store, notes
+
+
+def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tuple[Path, Study]:
+    """A new study beside the old one that begins with copies of the finished trials which are the same in both."""
+    from .store import Store
+
+    target, study = folder.parent / name, study.with_(name=name)
+    if target.exists() or not (folder / "study.toml").is_file():
+        return target, study
+    rows = Store.open(folder).rows()
+    wanted = {t.id for t in planning.wanted_trials(study, rows, files, True)}
+    store = Store.create(target)
+    for row in rows:
+        if row["id"] in wanted and row["state"] == "done":
+            shutil.copytree(folder / "trials" / row["id"], target / "trials" / row["id"])
+    store.rebuild()
+    study.save(target / "study.toml")
+    return target, study

@@ -1,0 +1,43 @@
+"""What a task is: how one trial becomes metrics and per-item results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..registry import origin_of, tasks
+
+if TYPE_CHECKING:
+    from ..streams import Streams
+    from ..study.trial import Trial
+
+Result = tuple[dict[str, Any], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A registered task.
+
+    run(trial, streams, keeper) -> (metrics, items). metrics: numbers by name; what is scored on held-out data is named
+    `test_METRIC`, what may choose a learning rate `validation_METRIC`. items: one value per item, first axis the items.
+    metric: the primary metric unless the study names another. networks: whether a trial's cells are swaps in a host.
+    """
+
+    name: str
+    run: Callable[[Trial, Streams, Any], Result]
+    metric: str | None = None
+    networks: bool = True
+    doc: str = ""
+
+
+def task(name: str, *, metric: str | None = None, networks: bool = True) -> Callable[[Callable], Callable]:
+    """Decorator: register `run(trial, streams, keeper) -> (metrics, items)` as a task."""
+
+    def register(run: Callable) -> Callable:
+        tasks.add(name, Task(name, run, metric, networks, run.__doc__ or ""), origin_of(run))
+        return run
+
+    return register

@@ -1,0 +1,92 @@
+"""From a trial's description to its data and network: the same in every worker, in the report and in `Answer.model`."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import local, registry
+from .._swap import fill
+from ..datasets.source import Dataset, load_source
+from ..errors import ConfigError
+from ..streams import Streams
+
+
+def build_data(description: dict[str, Any], streams: Streams) -> Dataset:
+    """The data set of a trial, split as its replicate's stream says."""
+    options = dict(description["data"])
+    name = options.pop("name")
+    source = local.get(name) if local.is_local(name) else load_source(name, **options)
+    return source.draw(streams, description.get("protocol"))
+
+
+def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | None = None) -> nn.Module:
+    """The host, built whole from the stream `host`, before anything is swapped.
+
+    facts: `in_channels`, `size`, `classes` of the data, given to factories that have such parameters.
+    Raises ConfigError when the factory objects to its options or returns something that is no module.
+    """
+    options = dict(spec)
+    name = options.pop("name")
+    factory = host_factory(name)
+    if isinstance(factory, nn.Module):
+        if options:
+            raise ConfigError(f"host {name!r} is a ready module and takes no options")
+        return copy.deepcopy(factory)
+    options = {**_wanted(factory, facts or {}), **options}
+    problems = registry.check_options("host", name, factory, options, 0)
+    if problems:
+        raise ConfigError(problems)
+    with streams.seeded("host"):
+        model = factory(**options)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"host {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def host_factory(name: str) -> Any:
+    """What a host's name stands for: a registered factory, `module:callable`, or an object of the caller's process."""
+    if local.is_local(name):
+        return local.get(name)
+    if ":" in name:
+        return registry.resolve_callable(name)
+    return registry.hosts.get(name)
+
+
+def _wanted(factory: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {k: v for k, v in facts.items() if k in parameters}
+
+
+def build_model(
+    description: dict[str, Any], streams: Streams, data: Dataset | None = None, host: Any = None
+) -> nn.Module:
+    """The network of a trial: its host with its swaps. `host` replaces the description's where that object is gone."""
+    facts = data.facts() if data is not None else {}
+    if host is None:
+        model = build_host(description["host"], streams, facts)
+    elif isinstance(host, nn.Module):
+        model = copy.deepcopy(host)
+    else:
+        with streams.seeded("host"):
+            model = host(**_wanted(host, facts))
+    if not description["swaps"]:
+        return model
+    sample = data.sample() if data is not None else local.get(description["task"]["sample"])
+    return fill(model, description["swaps"], sample, streams, laws=False)
+
+
+def device_of(name: str) -> torch.device:
+    """ "auto" is a GPU where there is one. ConfigError when a GPU is asked for and there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"recipe.device: {name!r} is asked for, but torch sees no GPU here; use 'auto' or 'cpu'")
+    return torch.device(name)

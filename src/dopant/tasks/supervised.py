@@ -1,0 +1,68 @@
+"""Supervised learning on batches: the ordinary task."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..cost import ledger
+from ..recipe import Recipe
+from ..streams import Streams
+from ..training.loop import Loop
+from .base import Result, task
+from .build import build_data, build_model, device_of
+
+
+@task("supervised")
+def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
+    """Train the cell's network on the training split, watch validation each epoch, read the test set once at the end.
+
+    Metrics: those of the last epoch, `test_loss` and `test_METRIC`, sizes of the splits, reads of the test set, costs
+    (`cost_…`), seconds. Items: one row per test item with its number in the data set, the prediction and each metric.
+    """
+    description = trial.description
+    recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
+    data = build_data(description, streams)
+    model = build_model(description, streams, data)
+    # The fused kernels of nn.TransformerEncoderLayer read the weights of their children instead of calling them.
+    torch.backends.mha.set_fastpath_enabled(False)
+    device = device_of(recipe.device)
+    costs = ledger(model, data.sample(2), 2)
+    loop = Loop(
+        model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
+        protocol=description.get("protocol"), device=device,
+    )  # fmt: skip
+    began = time.perf_counter()
+    loop.run()
+    metrics: dict[str, Any] = {f"cost_{k}": v for k, v in costs.items()}
+    metrics |= {
+        "seconds": time.perf_counter() - began,
+        "steps": loop.progress.step,
+        "epochs": loop.progress.best_epoch or min(trial.epochs, loop.progress.epoch),
+        "n_train": len(data.train),
+        "n_validation": len(data.validation),
+        "n_test": len(data.test),
+        "resplit": not data.official_test,
+        "device": str(device),
+    }
+    if len(data.validation):
+        with loop.draws:
+            metrics |= loop.score("validation", 0).means("validation_")
+    # Tuning trials choose by validation; their test set stays unread.
+    items: dict[str, torch.Tensor] = {}
+    if trial.phase != "tuning":
+        scores = loop.test()
+        metrics |= scores.means("test_")
+        items = scores.items
+    metrics["test_reads"] = loop.test_reads
+    return metrics, items
+
+
+def watched(model: nn.Module, swaps: dict[str, Any]) -> list[str]:
+    """Submodules whose gradient norm is logged: the swapped slots and the top-level children with parameters."""
+    names = [slot for group in swaps for slot in group.split("+")]
+    names += [name for name, child in model.named_children() if any(p.requires_grad for p in child.parameters())]
+    return list(dict.fromkeys(names))

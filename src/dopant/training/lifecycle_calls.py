@@ -1,0 +1,84 @@
+"""The loop's side of `dopant.lifecycle`: finding the modules that take part, and calling their hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..lifecycle import Lifecycle, Phase
+from ..streams import Streams
+
+
+def participants(model: nn.Module) -> dict[str, Lifecycle]:
+    """{dotted name: module} of all that inherit Lifecycle."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Lifecycle)}
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """`model(inputs)`; a tuple is taken as positional arguments, a dict as keyword ones, as data sets give them."""
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(inputs)
+
+
+def extra_losses(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All extra losses of the call just made; names are made unique by the module's name where two clash."""
+    found: dict[str, torch.Tensor] = {}
+    for name, module in participants(model).items():
+        for key, value in module.extra_losses().items():
+            found[key if key not in found else f"{name}.{key}"] = value
+    return found
+
+
+def after_step(model: nn.Module, step: int) -> None:
+    with torch.no_grad():
+        for module in participants(model).values():
+            module.after_step(step)
+
+
+def predict(model: nn.Module, outputs: Any) -> Any:
+    """Outputs as scored: each participant may change them, in the order of `named_modules`."""
+    for module in participants(model).values():
+        outputs = module.predict(outputs)
+    return outputs
+
+
+def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
+    """Give each participant the inputs that reach it on `batches`, in eval mode and without gradient.
+
+    One pass a participant, in network order, so that a later one sees an earlier one prepared.
+    """
+    for name, module in participants(model).items():
+        if type(module).prepare is Lifecycle.prepare:
+            continue
+        seen: list[tuple[Any, ...]] = []
+        handle = module.register_forward_pre_hook(lambda m, args, seen=seen: seen.append(args))
+        training = model.training
+        try:
+            model.eval()
+            with torch.no_grad():
+                for inputs in batches:
+                    call_model(model, inputs)
+        finally:
+            handle.remove()
+            model.train(training)
+        with streams.seeded(f"prepare:{name}"), torch.no_grad():
+            module.prepare(seen)
+
+
+def phases(model: nn.Module) -> list[tuple[str, Phase]]:
+    """(module's name, phase) in network order."""
+    return [(name, phase) for name, module in participants(model).items() for phase in module.phases()]
+
+
+def trainable_in(model: nn.Module, owner: str, phase: Phase) -> Iterable[nn.Parameter]:
+    """The parameters that move in a phase."""
+    own = {id(p) for p in model.get_submodule(owner).parameters()}
+    for parameter in model.parameters():
+        if phase.trainable == "all" or (id(parameter) in own) == (phase.trainable == "own"):
+            yield parameter

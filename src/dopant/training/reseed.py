@@ -1,0 +1,68 @@
+"""Every module's draws as a function of (its name, phase, step, call), whatever other modules draw.
+
+Before each call of a module torch's default generator is seeded from the module's own name, and after each call of a
+child it is seeded from the parent's: so a dropout mask depends neither on how much the layers before it drew nor on
+whether one of them was swapped. Two seedings a call cost some 3 us; no generator state is ever saved.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from torch import nn
+
+from ..streams import Streams, mix, seed_default
+
+
+class Reseeder:
+    """Attach to a model for the length of a trial: `with Reseeder(model, streams) as draws: draws.at("train", step)`.
+
+    Modules are known by their dotted names in `model`. A component in slot `fc` so draws from streams `fc`, `fc.0`, …;
+    an untouched dropout keeps its own stream in every cell.
+    """
+
+    def __init__(self, model: nn.Module, streams: Streams):
+        self._model, self._streams = model, streams
+        self._base = 0
+        self._stack: list[list[int]] = []  # one [key, children so far] per call under way
+        self._calls: dict[int, int] = {}
+        self._handles: list = []
+
+    def __enter__(self) -> Reseeder:
+        for name, module in self._model.named_modules():
+            key = self._streams.key(f"module:{name}")
+            self._handles.append(module.register_forward_pre_hook(self._before(key), prepend=True))
+            self._handles.append(module.register_forward_hook(self._after, always_call=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def at(self, phase: str, step: int) -> None:
+        """Draws from here on belong to `step` of `phase` ("train", "validation", …)."""
+        self._base = self._streams.key(f"draw:{phase}", step)
+        self._stack.clear()
+        self._calls.clear()
+        seed_default(self._base)
+
+    def _before(self, key: int):
+        def hook(module: nn.Module, arguments: tuple) -> None:
+            call = self._calls.get(key, 0)
+            self._calls[key] = call + 1
+            own = mix(self._base ^ key, call)
+            self._stack.append([own, 0])
+            seed_default(own)
+
+        return hook
+
+    def _after(self, module: nn.Module, arguments: tuple, output: object) -> None:
+        if self._stack:
+            self._stack.pop()
+        if self._stack:
+            parent = self._stack[-1]
+            parent[1] += 1
+            seed_default(mix(parent[0], parent[1]))

@@ -1,0 +1,36 @@
+"""Back-propagation: the gradient of the loss through the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import TrialFailed
+from ...registry import register_rule
+from ..lifecycle_calls import call_model, extra_losses
+
+
+@register_rule("backprop")
+class Backprop:
+    """A rule is built once per trial and then called once a batch.
+
+    It leaves the gradients in `.grad`; the loop clips, logs and steps, so that every rule is measured alike.
+    """
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any, Any], torch.Tensor]):
+        self.model, self.loss = model, loss
+
+    def __call__(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, Any, dict[str, torch.Tensor]]:
+        """(loss, outputs, extra losses) of one batch, gradients in place. TrialFailed("nan") for a loss that is not
+        finite, on the CPU before anything is changed (on a GPU the loop looks at checkpoints: asking costs a wait)."""
+        outputs = call_model(self.model, inputs)
+        loss = self.loss(outputs, targets)
+        extra = extra_losses(self.model)
+        total = loss + sum(extra.values()) if extra else loss
+        if total.device.type == "cpu" and not torch.isfinite(total):
+            raise TrialFailed("nan", f"the loss is {float(total)}")
+        total.backward()
+        return loss.detach(), outputs, {name: value.detach() for name, value in extra.items()}
