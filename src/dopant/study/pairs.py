@@ -1,0 +1,155 @@
+"""One pair of arms, measured: the numbers of an effect before anybody judges them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ConfigError
+from . import statistics as st
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One row of `effects`, and what its words need. Numbers are in the metric's unit, positive is better.
+
+    failed: trials of the pair's two arms that failed; unscored: those of them without a score. incomplete: pairs of
+    trials without two scores. share: accuracies between 0 and 1. family: how many swaps share Holm's correction.
+    direction: better, worse, unclear or withheld (pairs missing, or fewer than two). spread: "some", "none" (constant)
+    or "identical" (all 0). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
+    excludes zero is no direction: "", "holm", "sign flips". out_of_reach: the sign-flip p could not have reached 0.05
+    after Holm. missing: why controls could not be built. against: the effects swap minus control.
+    """
+
+    swap: str
+    versus: str
+    cell: str
+    role: str
+    metric: str
+    estimand: str
+    tier: str
+    untuned: bool
+    margin: float
+    failure_value: float | None
+    failed: int
+    unscored: int
+    incomplete: int
+    replicates: int
+    mean: float
+    sd: float
+    correlation: float
+    low: float
+    high: float
+    low_unpaired: float
+    high_unpaired: float
+    item_error: float
+    p_t: float
+    p: float
+    p_floor: float
+    p_equivalence: float
+    equivalence: bool | None
+    at_most: bool
+    smallest_detectable: float
+    spread: str
+    share: bool
+    resplit: float
+    family: int = 1
+    p_holm: float = math.nan
+    direction: str = "withheld"
+    blocked: str = ""
+    out_of_reach: bool = False
+    replicates_needed: float = math.nan
+    controls: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    against: tuple[Effect, ...] = field(default=(), repr=False)
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """values, failed: arm by replicate; a value is NaN where there is no score. sign turns larger into better."""
+
+    values: pd.DataFrame
+    failed: pd.DataFrame
+    sign: int
+    share: bool
+
+    @classmethod
+    def read(cls, table: pd.DataFrame, higher_is_better: bool, failure_value: float | None) -> Scores:
+        twice = table.duplicated(["arm", "replicate"])
+        if twice.any():
+            names = [f"arm {a!r}, replicate {r!r}" for a, r in table.loc[twice, ["arm", "replicate"]].values.tolist()]
+            raise ConfigError([f"{name} is given twice; one value a trial is expected" for name in names])
+        value = table["value"].astype(float)
+        status = table["status"] if "status" in table else pd.Series("done", index=table.index)
+        finite = np.isfinite(value)
+        failed = (status == "failed") | ((status == "done") & ~finite)
+        score = value.where((status == "done") & finite)
+        if failure_value is not None:
+            score = score.mask(failed, failure_value)
+        wide = table[["arm", "replicate"]].assign(score=score, failed=failed)
+        values, lost = (wide.pivot(index="arm", columns="replicate", values=v) for v in ("score", "failed"))
+        share = bool(score.dropna().between(0, 1).all())
+        return cls(values, lost.eq(True), 1 if higher_is_better else -1, share)
+
+    def arm(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(scores, failed) over all replicates of the study."""
+        if name not in self.values.index:
+            return np.full(self.values.shape[1], np.nan), np.zeros(self.values.shape[1], bool)
+        return self.values.loc[name].to_numpy(float), self.failed.loc[name].to_numpy(bool)
+
+
+def measure_pair(
+    scores: Scores, swap: str, cell: str, versus: str, role: str, resplit: float, items: Mapping, same_items: bool,
+    *, margin: float, **settings: Any,
+) -> Effect:  # fmt: skip
+    """All numbers of one pair of arms; no judgement yet."""
+    (a, a_failed), (b, b_failed) = scores.arm(cell), scores.arm(versus)
+    both = ~np.isnan(a) & ~np.isnan(b)
+    names = [r for r, complete in zip(scores.values.columns, both, strict=True) if complete]
+    failed = int(a_failed.sum() + b_failed.sum())
+    unscored = int((a_failed & np.isnan(a)).sum() + (b_failed & np.isnan(b)).sum())
+    incomplete = int((~both).sum())
+    a, b, n = scores.sign * a[both], scores.sign * b[both], int(both.sum())
+    d = _clean(a - b, a, b)
+    spread = "some" if n == 0 or np.ptp(d) > 0 else "none" if d.any() else "identical"
+    got = st.paired_interval(d, resplit=resplit)
+    low_unpaired, high_unpaired = st.unpaired_interval(a, b, resplit=resplit)
+    speaks = n >= st.P_FROM and incomplete == 0
+    p_equivalence = p_at_most = math.nan
+    if not math.isnan(margin) and n >= 2:
+        p_equivalence = float(st.equivalence_test(got.mean, got.error, n, margin))
+        p_at_most = float(st.at_most_test(got.mean, got.error, n, margin))
+        if spread != "some" and speaks:  # all flips of d + margin and of d - margin agree: one-sided sign flips
+            p_at_most = 2.0**-n if got.mean < margin else 1.0
+            p_equivalence = 2.0**-n if abs(got.mean) < margin else 1.0
+    pair = [(items[cell, r], items[versus, r]) for r in names if (cell, r) in items and (versus, r) in items]
+    return Effect(
+        swap=swap, versus=versus, cell=cell, role=role, margin=margin, failed=failed, unscored=unscored,
+        incomplete=incomplete, replicates=n, mean=float(got.mean), sd=float(got.sd),
+        correlation=float(st.correlation(a, b)), low=float(got.low), high=float(got.high),
+        low_unpaired=float(low_unpaired), high_unpaired=float(high_unpaired),
+        item_error=st.item_error([x for x, _ in pair], [y for _, y in pair], same_items=same_items),
+        p_t=float(st.t_test(got.mean, got.error, n)) if n >= 2 and not incomplete else math.nan,
+        p=float(st.sign_flip_test(d)) if speaks else math.nan, p_floor=st.smallest_p(n) if n >= 2 else math.nan,
+        p_equivalence=p_equivalence if speaks else math.nan,
+        equivalence=None if math.isnan(margin) else bool(not incomplete and p_equivalence <= st.ALPHA),
+        at_most=bool(not incomplete and p_at_most <= st.ALPHA),
+        smallest_detectable=float(st.smallest_detectable(got.sd, n, resplit=resplit)) if spread == "some" else math.nan,
+        spread=spread, resplit=resplit, **settings,
+    )  # fmt: skip
+
+
+def _clean(d: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Differences freed of rounding: 0.9 - 0.8 and 0.8 - 0.7 are the same difference, though not in binary."""
+    if d.size == 0:
+        return d
+    rounding = 8 * np.finfo(float).eps * max(np.abs(a).max(), np.abs(b).max())
+    if np.ptp(d) <= rounding:
+        return np.zeros_like(d) if np.abs(d).max() <= rounding else np.full_like(d, d.mean())
+    return np.where(np.abs(d) <= rounding, 0.0, d)

@@ -1,0 +1,225 @@
+"""From scores to verdicts: what did each swap do, and is it the component or something ordinary?
+
+The rule, for a swap with the differences d = cell - level below (positive is better, whatever the metric's direction):
+
+1. Nothing is decided while a pair of trials is unfinished, or with one replicate.
+2. *Equivalent* is looked at first: two one-sided t tests at 5 % against the margin written down before the run. A
+   difference proven smaller than what was declared to matter counts as none, be it significant or not.
+3. *Better* or *worse*: the 95 % paired t interval excludes zero. For the levels of a design (the Holm family; controls
+   and variants stand outside it) the t test must hold after Holm across them too and, from six replicates on, the
+   exact sign-flip p after Holm must be at most 0.05, unless no data could bring it there (2**(1-n) times the number of
+   swaps is above 0.05): then the sentence says so, and the first two conditions decide.
+4. A better swap is compared with each of its controls by the paired difference swap - control, unadjusted, because all
+   must be beaten (intersection-union): better than every one (95 % interval above zero) is *beyond the ordinary*; at
+   most the margin better than one (one-sided t test at 5 %), or worse than it (95 % interval), is *explained by* it.
+   Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
+5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on.
+
+Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..designs import Contrast
+from ..errors import ConfigError
+from . import statistics as st
+from .pairs import Effect, Scores, measure_pair
+from .wording import sentence
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+ESTIMATE_BELOW = 10  # replicates
+COLUMNS = (
+    "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
+    "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
+    "smallest_detectable", "untuned", "tier", "verdict", "cell", "role", "controls", "incomplete",
+    "replicates_needed", "direction", "p_equivalence", "sentence",
+)  # fmt: skip
+
+
+def effects(
+    table: pd.DataFrame,
+    contrasts: Sequence[Contrast],
+    *,
+    metric: str,
+    higher_is_better: bool = True,
+    margin: float | None = None,
+    failure_value: float | None = None,
+    resplit: float | None = None,
+    untuned: bool = False,
+    estimand: str = "drop-in",
+    tier: str = "exact expectation",
+    items: Mapping[tuple[str, Any], ArrayLike] | None = None,
+    same_items: bool | None = None,
+) -> pd.DataFrame:
+    """One row an effect, in the order of `contrasts`; then each swap minus each control (role "swap-versus-control").
+
+    table: columns arm, replicate, value and, unless all are done, status. "done" with a number is a score; "failed", or
+        "done" with NaN or infinity, is scored at `failure_value`; any other status (pending, running, lost to the
+        machine) is no result yet. Without a failure value a failed trial leaves its pair incomplete.
+    contrasts: names of arms. role "level" is the Holm family; one of role "control" is added where it is missing.
+    margin: the smallest difference that matters, in the metric's unit, written down before the run. None: no claim of
+        equivalence.
+    resplit: n_test / n_train where every replicate drew a new split of one pool (Nadeau-Bengio), else None.
+    items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
+        items in the same order (None: unless they re-split).
+
+    Columns: COLUMNS. equivalence: True, False or None (no margin). p, p_holm, p_equivalence: NaN below six replicates.
+    Raises ConfigError for a margin that is not positive or a trial given twice. Cost: 2**(n-1) sums an effect.
+    """
+    scores = Scores.read(table, higher_is_better, failure_value)
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise ConfigError(f"margin: {margin!r} is not a positive number; leave it out to claim no equivalence")
+    settings = {
+        "metric": metric, "estimand": estimand, "tier": tier, "untuned": untuned, "failure_value": failure_value,
+        "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
+    }  # fmt: skip
+
+    def measure(swap: str, cell: str, versus: str, role: str, **more: Any) -> Effect:
+        same = resplit is None if same_items is None else same_items
+        return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items or {}, same, **settings, **more)
+
+    contrasts = _with_controls(contrasts)
+    labels = {name: name for c in contrasts for name in c.controls}
+    labels |= {c.cell: c.swap for c in contrasts if c.role == "control"}
+    rows = [
+        measure(c.swap, c.cell, c.versus, c.role, controls=tuple(c.controls), missing=tuple(c.missing_controls))
+        for c in contrasts
+    ]
+    rows = _with_holm(rows)
+    final, comparisons = [], []
+    for row in rows:
+        beside = [measure(row.swap, row.cell, control, "swap-versus-control") for control in row.controls]
+        beside = [_judged(_directed(b), labels) for b in beside]
+        comparisons += beside
+        final.append(_judged(replace(_directed(row), against=tuple(beside)), labels))
+    frame = pd.DataFrame([_record(row, labels) for row in final + comparisons], columns=list(COLUMNS))
+    return frame.astype({"equivalence": object})  # True, False or None, whatever the rows
+
+
+def sentences(effects: pd.DataFrame) -> list[str]:
+    """The verdicts on levels and variants as plain sentences, in order."""
+    return list(effects.loc[effects["role"].isin(["level", "variant"]), "sentence"])
+
+
+def _record(row: Effect, labels: Mapping[str, str]) -> dict[str, Any]:
+    record = {name: getattr(row, name) for name in COLUMNS if name != "sentence"}
+    return {**record, "controls": list(row.controls), "sentence": sentence(row, labels)}
+
+
+def _with_controls(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """The contrasts, those of controls added that a level names and nobody listed."""
+    listed = {(c.cell, c.versus) for c in contrasts}
+    complete: list[Contrast] = []
+    for contrast in contrasts:
+        complete.append(contrast)
+        for control in contrast.controls:
+            if (control, contrast.versus) not in listed:
+                listed.add((control, contrast.versus))
+                complete.append(Contrast(control, control, contrast.versus, role="control"))
+    return complete
+
+
+def _with_holm(rows: list[Effect]) -> list[Effect]:
+    """The rows, levels with Holm-adjusted p. A level without p counts as one not significant."""
+    level = [i for i, row in enumerate(rows) if row.role == "level"]
+    by_flips, by_t = st.holm([rows[i].p for i in level]), st.holm([rows[i].p_t for i in level])
+    rows = list(rows)
+    for i, flips, t in zip(level, by_flips, by_t, strict=True):
+        rows[i] = replace(rows[i], p_holm=float(flips), p_t=float(t), family=len(level))
+    return rows
+
+
+def _directed(row: Effect) -> Effect:
+    """The row with its direction, and the replicates that would tell where there is none."""
+    if row.incomplete or row.replicates < 2:
+        return row
+    n, side = row.replicates, "better" if row.mean > 0 else "worse"
+    p = row.p_holm if row.role == "level" else row.p
+    in_reach = n >= st.P_FROM and st.smallest_p(n) * row.family <= st.ALPHA
+    row = replace(row, out_of_reach=n >= st.P_FROM and not in_reach)
+    if row.spread != "some":
+        if in_reach and p <= st.ALPHA:
+            return replace(row, direction=side)
+        needed = math.nan if row.spread == "identical" else float(max(_least(row), n + 1))
+        return replace(row, direction="unclear", replicates_needed=needed)
+    if row.low <= 0 <= row.high:
+        blocked = "outside"
+    elif row.p_t > st.ALPHA:
+        blocked = "holm"
+    elif row.role == "level" and in_reach and p > st.ALPHA:
+        blocked = "sign flips"
+    else:
+        return replace(row, direction=side)
+    return replace(row, direction="unclear", blocked=blocked.replace("outside", ""), replicates_needed=_needed(row))
+
+
+def _needed(row: Effect) -> float:
+    """Replicates that would show a direction or, where there is a margin, equivalence: the smaller number.
+
+    Equivalence is planned one-sided with half of the allowed misses on each side, which is safe for any mean.
+    """
+    alpha = st.ALPHA / row.family
+    found = st.replicates_needed(row.mean, row.sd, resplit=row.resplit, alpha=alpha)
+    if abs(row.mean) < row.margin:
+        power = 1 - (1 - st.POWER) / 2
+        room = row.margin - abs(row.mean)
+        found = min(found, st.replicates_needed(room, row.sd, resplit=row.resplit, power=power, sides=1))
+    return float(max(found, _least(row), row.replicates + 1))
+
+
+def _least(row: Effect) -> int:
+    """The fewest replicates at which the sign-flip p can reach 0.05 after Holm across the family."""
+    return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.family <= st.ALPHA)
+
+
+def _judged(row: Effect, labels: Mapping[str, str]) -> Effect:
+    """The row with its verdict in words: the truth table."""
+    prefix = "estimate: " if row.replicates < ESTIMATE_BELOW else ""
+    prefix += "untuned: " if row.untuned else ""
+    word, needed = _compared(row) if row.role in ("control", "swap-versus-control") else _truth(row, labels)
+    return replace(row, verdict=prefix + word, replicates_needed=needed)
+
+
+def _compared(row: Effect) -> tuple[str, float]:
+    if row.equivalence:
+        return "equivalent to", math.nan
+    if row.direction in ("better", "worse"):
+        return f"{row.direction} than", math.nan
+    return "cannot tell", row.replicates_needed
+
+
+def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
+    """(words, replicates needed) of a level or variant."""
+    if row.direction == "withheld":
+        return "cannot tell", math.nan
+    if row.equivalence:
+        return "no difference", math.nan
+    if row.direction == "worse":
+        return "worse", math.nan
+    if row.direction == "unclear":
+        return "cannot tell", row.replicates_needed
+    if not row.against:
+        return "cannot tell: better than the level below, but no control was run", math.nan
+    explains = [c for c in row.against if c.at_most or c.direction == "worse"]
+    if explains:
+        return "explained by " + _listed([labels[c.versus] for c in explains]), math.nan
+    unbeaten = [c for c in row.against if c.direction != "better"]
+    if not unbeaten:
+        return "beyond the ordinary", math.nan
+    names = _listed([labels[c.versus] for c in unbeaten])
+    words = f"cannot tell: better than the level below, but not shown better than {names}"
+    known = [c.replicates_needed for c in unbeaten if not math.isnan(c.replicates_needed)]
+    return words, max(known, default=math.nan)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,149 @@
+"""Verdicts as sentences that somebody who does not read tables can act on. Nothing is decided here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .statistics import DRAWS, EXACT_UP_TO, MOST_REPLICATES, P_FROM, POWER
+
+if TYPE_CHECKING:
+    from .pairs import Effect
+
+
+def sentence(row: Effect, labels: Mapping[str, str]) -> str:
+    """The verdict, then what was measured, why it says so, and what is missing.
+
+    labels: how a control's cell is called.
+    """
+    parts = [f"{row.verdict}: {_opening(row, labels)}"]
+    if row.role in ("level", "variant"):
+        parts += _reasons(row, labels)
+    parts += [*_uncertain(row), *_caveats(row)]
+    return " ".join(part if part.endswith((".", "?")) else part + "." for part in parts if part)
+
+
+def amount(value: float, row: Effect, *, signed: bool = False) -> str:
+    """A difference in words: percentage points for accuracies between 0 and 1, else three significant digits."""
+    text = f"{100 * value:{'+' if signed else ''}.2f}" if row.share else f"{value:{'+' if signed else ''}.3g}"
+    return "0" + text[2:] if text[:2] in ("+0", "-0") and float(text) == 0 else text
+
+
+def measured(value: float, row: Effect) -> str:
+    """`1.20 percentage points`."""
+    return amount(value, row) + (" percentage points" if row.share else "")
+
+
+def _opening(row: Effect, labels: Mapping[str, str]) -> str:
+    against = labels.get(row.versus, row.versus) if row.role == "swap-versus-control" else row.versus
+    if row.replicates == 0:
+        return f"{row.swap} cannot be compared with {against} yet"
+    return f"{row.swap} changed {row.metric.replace('_', ' ')} by {_difference(row, row.replicates)} against {against}"
+
+
+def _difference(row: Effect, said: int | None = None) -> str:
+    """The mean with its interval; `said`: the number of replicates to print, and which direction is better."""
+    unit = " percentage points" if row.share else ""
+    notes = []
+    if not math.isnan(row.low):
+        interval = f"95 % interval {amount(row.low, row, signed=True)} to {amount(row.high, row, signed=True)}"
+        notes.append(interval + (", corrected for re-split data" if row.resplit else ""))
+    if said:
+        notes += [f"{said} replicate{'s' if said > 1 else ''}", "positive is better"]
+    return amount(row.mean, row, signed=True) + unit + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _reasons(row: Effect, labels: Mapping[str, str]) -> list[str]:
+    """Why the truth table says what it says, as far as the numbers of the opening do not."""
+    if row.direction == "withheld":
+        return []
+    if row.equivalence:
+        return [f"Any difference is smaller than the margin of {measured(row.margin, row)} written down before the run"]
+    if row.direction == "worse":
+        return [f"That is worse than {row.versus}"]
+    if row.direction == "unclear":
+        return []
+    parts = [f"That is better than {row.versus}"]
+    if not row.against:
+        parts.append("No control was run, so it may be the component or something ordinary that came along with it")
+    for control in row.against:
+        name, compared = labels[control.versus], ""
+        if control.replicates:
+            compared = f": {_difference(control)}"
+        if control.at_most:
+            parts.append(
+                f"It is not better than the control {name} by the margin of {measured(row.margin, row)}{compared}"
+            )
+        elif control.direction in ("better", "worse"):
+            parts.append(f"It is {control.direction} than the control {name}{compared}")
+        else:
+            parts.append(f"Against the control {name} nothing is decided{compared}")
+            parts += _uncertain(control)
+    return parts
+
+
+def _uncertain(row: Effect) -> list[str]:
+    """What stands in the way of a decision about this pair, and what would help."""
+    parts = []
+    if row.incomplete:
+        total = row.incomplete + row.replicates
+        parts.append(
+            f"{row.replicates} of {total} pairs of trials have a result; significance is withheld until all have"
+        )
+    if row.replicates == 1:
+        parts.append("One replicate shows no spread, so there is no interval and no test")
+    if row.direction == "withheld":
+        return parts
+    if row.spread == "identical":
+        parts.append(f"identical results in all {row.replicates} replicates: is the swap in effect?".capitalize())
+    elif row.spread == "none":
+        parts.append(
+            f"The difference was the same in all {row.replicates} replicates; without spread there is no interval, "
+            "which is not certainty"
+        )
+    if row.direction != "unclear" or row.equivalence:
+        return parts
+    if row.blocked == "holm":
+        parts.append(f"The interval excludes zero, but not after Holm's correction across {row.family} swaps")
+    elif row.blocked == "sign flips":
+        parts.append("The interval excludes zero, but the sign-flip test after Holm's correction does not agree")
+    elif row.spread == "some" and math.isnan(row.margin):
+        widest = max(abs(row.low), abs(row.high))
+        parts.append(f"Differences larger than {measured(widest, row)} are excluded; no margin was written down")
+    if math.isinf(row.replicates_needed):
+        parts.append(f"Not even {MOST_REPLICATES} replicates would tell")
+    elif not math.isnan(row.replicates_needed):
+        parts.append(f"About {row.replicates_needed:.0f} replicates would tell ({100 * POWER:.0f} % power)")
+    return parts
+
+
+def _caveats(row: Effect) -> list[str]:
+    """p values, failures and controls that could not be built."""
+    parts = []
+    if not math.isnan(row.p):
+        how = "" if row.replicates <= EXACT_UP_TO else f", {DRAWS} random flips from seed 0"
+        text = f"Sign-flip p {_p(row.p)} (smallest possible {_p(row.p_floor)}{how})"
+        if row.family > 1 and not math.isnan(row.p_holm):
+            text += f", {_p(row.p_holm)} after Holm's correction across {row.family} swaps"
+        parts.append(text)
+    if row.out_of_reach:
+        parts.append(
+            f"The sign-flip test cannot reach significance with {row.replicates} replicates and {row.family} swaps"
+            + (", so the interval decides" if row.spread == "some" else "")
+        )
+    if 1 < row.replicates < P_FROM and row.role in ("level", "variant"):
+        parts.append(f"Too few replicates for a p value, which needs {P_FROM}")
+    if row.failed:
+        trials = f"{row.failed} trial{'s' if row.failed > 1 else ''} failed"
+        if row.unscored:
+            parts.append(f"{trials} and cannot be scored, because no failure value was declared")
+        else:
+            parts.append(f"{trials} and counted as {row.metric.replace('_', ' ')} {row.failure_value:.3g}")
+    if row.missing:
+        parts.append("Controls that could not be run: " + "; ".join(row.missing))
+    return parts
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

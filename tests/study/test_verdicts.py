@@ -1,0 +1,502 @@
+"""The truth table of verdicts, row by row, on planted effects; and what must never be claimed."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as hs
+from scipy import stats
+
+from dopant.designs import Contrast
+from dopant.errors import ConfigError
+from dopant.study import statistics as st
+from dopant.study import verdicts
+
+API = [
+    "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
+    "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
+    "smallest_detectable", "untuned", "tier", "verdict",
+]  # fmt: skip
+SWAP = Contrast("head=new", "new", "old", ("plain", "linear"))
+ALONE = Contrast("head=new", "new", "old")
+
+
+def wave(n, phase, size=0.002):
+    """Noise without chance: n values of mean 0 and standard deviation `size`, different for each phase."""
+    noise = np.random.default_rng(phase).normal(size=n)
+    noise -= noise.mean()
+    return size * noise / (noise.std(ddof=1) if n > 1 else 1)
+
+
+def table(n=12, *, sign=1, **means):
+    """A table of arms with these means around 0.9, sharing most of their variation."""
+    base = 0.8 + wave(n, 99, 0.01)
+    rows = []
+    for phase, (arm, mean) in enumerate(means.items()):
+        values = base + mean + wave(n, phase)
+        rows += [{"arm": arm, "replicate": r, "value": sign * v, "status": "done"} for r, v in enumerate(values)]
+    return pd.DataFrame(rows)
+
+
+def judged(data, contrasts=(SWAP,), **settings):
+    effects = verdicts.effects(data, list(contrasts), **{"metric": "test_accuracy", **settings})
+    return effects, effects.iloc[0]
+
+
+def set_cell(data, arm, replicate, **values):
+    data = data.copy()
+    for column, value in values.items():
+        data.loc[(data["arm"] == arm) & (data["replicate"] == replicate), column] = value
+    return data
+
+
+# --- the truth table ------------------------------------------------------------------------------------------------
+
+
+def test_better_than_the_level_below_and_every_control_is_beyond_the_ordinary():
+    effects, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
+    assert row["verdict"] == "beyond the ordinary"
+    assert row["sentence"].startswith(
+        "beyond the ordinary: head=new changed test accuracy by +5.00 percentage points (95 %"
+    )
+    assert list(effects["role"]) == ["level", "control", "control", "swap-versus-control", "swap-versus-control"]
+    assert list(effects["verdict"])[1:] == ["better than"] * 4
+
+
+def test_a_control_in_disguise_explains_the_swap():
+    _, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.05), margin=0.005)
+    assert row["verdict"] == "explained by linear"
+    assert "beyond the ordinary" not in row["sentence"]
+
+
+def test_a_better_control_explains_the_swap_even_without_a_margin():
+    _, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.08))
+    assert row["verdict"] == "explained by linear"
+
+
+def test_a_control_that_the_swap_beats_by_less_than_the_margin_explains_it():
+    effects, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.046), margin=0.01)
+    assert effects.iloc[-1]["low"] > 0
+    assert row["verdict"] == "explained by linear"
+    assert effects.iloc[-1]["verdict"] == "equivalent to"
+
+
+def test_every_control_that_explains_is_named():
+    _, row = judged(table(old=0, new=0.05, plain=0.05, linear=0.05), margin=0.005)
+    assert row["verdict"] == "explained by plain and linear"
+
+
+def test_equivalent_to_the_level_below_is_no_difference():
+    _, row = judged(table(old=0, new=0.0005, plain=0.01, linear=0.02), margin=0.005)
+    assert row["verdict"] == "no difference"
+    assert row["equivalence"] is True
+    assert row["p_equivalence"] < 0.05
+
+
+def test_a_significant_difference_proven_smaller_than_the_margin_is_no_difference():
+    for mean in (0.004, -0.004):
+        _, row = judged(table(old=0, new=mean, plain=0.01, linear=0.02), margin=0.01)
+        assert row["p"] < 0.05
+        assert row["verdict"] == "no difference"
+
+
+def test_worse_than_the_level_below_is_worse():
+    _, row = judged(table(old=0, new=-0.05, plain=0.01, linear=0.02), margin=0.005)
+    assert row["verdict"] == "worse"
+    assert row["high"] < 0
+
+
+def test_without_a_margin_a_small_difference_cannot_be_told_and_large_ones_are_excluded():
+    _, row = judged(table(old=0, new=0.0005, plain=0.01, linear=0.02))
+    assert row["verdict"] == "cannot tell"
+    assert row["equivalence"] is None
+    assert math.isnan(row["margin"])
+    widest = 100 * max(abs(row["low"]), abs(row["high"]))
+    assert f"Differences larger than {widest:.2f} percentage points are excluded" in row["sentence"]
+
+
+def test_cannot_tell_names_the_replicates_that_would():
+    _, row = judged(table(old=0, new=0.001, plain=0.01, linear=0.02))
+    assert row["verdict"] == "cannot tell"
+    assert row["replicates_needed"] == st.replicates_needed(row["mean"], row["sd"])
+    assert f"About {row['replicates_needed']:.0f} replicates would tell" in row["sentence"]
+
+
+def test_the_replicates_that_would_tell_may_be_those_that_show_equivalence():
+    _, row = judged(table(old=0, new=0.0002, plain=0.01, linear=0.02), margin=0.0018)
+    assert row["verdict"] == "cannot tell"
+    assert row["replicates_needed"] < st.replicates_needed(row["mean"], row["sd"]) / 10
+
+
+def test_without_a_control_nothing_is_beyond_the_ordinary():
+    _, row = judged(table(old=0, new=0.05), [ALONE])
+    assert row["verdict"] == "cannot tell: better than the level below, but no control was run"
+    assert row["controls"] == []
+
+
+def test_why_a_control_could_not_be_built_is_said():
+    contrast = Contrast("head=new", "new", "old", missing_controls=("no 'linear' of equal trainable count",))
+    _, row = judged(table(old=0, new=0.05), [contrast])
+    assert "no control was run" in row["verdict"]
+    assert "no 'linear' of equal trainable count" in row["sentence"]
+
+
+def test_better_than_the_level_below_but_undecided_against_a_control_cannot_be_told():
+    effects, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.0495))
+    assert row["verdict"] == "cannot tell: better than the level below, but not shown better than linear"
+    assert row["replicates_needed"] == effects.iloc[-1]["replicates_needed"] > 12
+
+
+def test_a_swap_that_is_not_better_is_never_beyond_or_explained():
+    _, row = judged(table(old=0, new=0.0, plain=-0.05, linear=-0.05))
+    assert row["verdict"] == "cannot tell"
+
+
+# --- few replicates, unfinished and failed trials -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "prefix"), [(2, "estimate: "), (9, "estimate: "), (10, "")])
+def test_below_ten_replicates_a_verdict_is_an_estimate(n, prefix):
+    data = table(n, old=0, new=0.1, plain=0.01, linear=0.02)
+    assert judged(data)[1]["verdict"] == prefix + "beyond the ordinary"
+    assert judged(data, untuned=True)[1]["verdict"] == prefix + "untuned: beyond the ordinary"
+
+
+def test_below_six_replicates_there_is_no_p():
+    few, _ = judged(table(5, old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
+    assert few[["p", "p_holm", "p_equivalence"]].isna().all(axis=None)
+    assert (few["p_floor"] == 0.0625).all()
+    assert "Too few replicates for a p value" in few["sentence"][0]
+    six, row = judged(table(6, old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
+    assert row["p"] == row["p_floor"] == row["p_holm"] == 2.0**-5
+    assert six["p_holm"].notna().sum() == 1
+
+
+def test_one_replicate_gives_a_difference_and_nothing_else():
+    _, row = judged(table(1, old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
+    assert row["verdict"] == "estimate: cannot tell"
+    assert row["mean"] == pytest.approx(0.05)
+    nothing = ["sd", "low", "high", "low_unpaired", "high_unpaired", "p", "p_floor", "p_holm", "smallest_detectable"]
+    assert row[nothing].isna().all()
+    assert "One replicate shows no spread" in row["sentence"]
+
+
+def test_a_study_without_any_result_yet_has_its_rows():
+    empty = pd.DataFrame({"arm": [], "replicate": [], "value": [], "status": []})
+    effects, row = judged(empty)
+    assert row["verdict"] == "estimate: cannot tell"
+    assert len(effects) == 5
+    assert row["replicates"] == 0
+
+
+def test_an_unfinished_pair_withholds_significance_and_is_said():
+    data = table(old=0, new=0.05, plain=0.01, linear=0.02)
+    for changed in (set_cell(data, "new", 3, status="pending", value=np.nan), data.drop(index=15)):
+        effects, row = judged(changed, margin=0.005)
+        assert row["verdict"] == "cannot tell"
+        assert row["incomplete"] == 1
+        assert row["replicates"] == 11
+        assert math.isnan(row["p"])
+        assert row["equivalence"] is False
+        assert row["low"] > 0
+        assert "11 of 12 pairs of trials have a result" in row["sentence"]
+        assert list(effects["verdict"])[1:3] == ["better than", "better than"]
+
+
+def test_an_unfinished_control_leaves_the_swap_undecided():
+    data = set_cell(table(old=0, new=0.05, plain=0.01, linear=0.02), "linear", 0, status="running")
+    _, row = judged(data, margin=0.005)
+    assert row["verdict"] == "cannot tell: better than the level below, but not shown better than linear"
+
+
+def test_a_failed_trial_counts_at_the_declared_value_and_is_said():
+    data = table(old=0, new=0.05, plain=0.01, linear=0.02)
+    failed = set_cell(data, "new", 4, status="failed", value=np.nan)
+    nan = set_cell(data, "new", 4, value=np.nan)
+    for changed in (failed, nan):
+        _, row = judged(changed, failure_value=0.1, margin=0.005)
+        values = data.loc[data["arm"] == "new", "value"].to_numpy().copy()
+        values[4] = 0.1
+        old = data.loc[data["arm"] == "old", "value"].to_numpy()
+        assert row["mean"] == pytest.approx(np.mean(values - old))
+        assert (row["failed"], row["incomplete"], row["replicates"]) == (1, 0, 12)
+        assert "1 trial failed and counted as test accuracy 0.1" in row["sentence"]
+
+
+def test_a_failed_trial_without_a_declared_value_withholds_the_verdict():
+    data = set_cell(table(old=0, new=0.05, plain=0.01, linear=0.02), "new", 4, status="failed")
+    _, row = judged(data)
+    assert row["verdict"] == "cannot tell"
+    assert (row["failed"], row["incomplete"]) == (1, 1)
+    assert "no failure value was declared" in row["sentence"]
+
+
+def test_equivalence_is_not_claimed_while_a_pair_is_unfinished():
+    data = set_cell(table(old=0, new=0.0001, plain=0, linear=0), "new", 3, status="running")
+    _, row = judged(data, margin=0.01)
+    assert row["equivalence"] is False
+    assert row["verdict"] == "cannot tell"
+
+
+def test_an_infinite_score_is_a_failure_and_never_a_number():
+    data = set_cell(table(old=0, new=0.05, plain=0.01, linear=0.02), "new", 4, value=math.inf)
+    _, row = judged(data)
+    assert (row["failed"], row["incomplete"]) == (1, 1)
+    assert math.isfinite(row["mean"])
+
+
+# --- ties, families, resplits ---------------------------------------------------------------------------------------
+
+
+def test_identical_results_are_answered_in_words():
+    data = table(old=0, new=0, plain=0, linear=0)
+    data["value"] = 0.9
+    _, row = judged(data)
+    assert row["verdict"] == "cannot tell"
+    assert "Identical results in all 12 replicates" in row["sentence"]
+    assert row["p"] == 1
+    assert row[["low", "high", "correlation", "smallest_detectable"]].isna().all()
+    assert judged(data, margin=0.01)[1]["verdict"] == "no difference"
+    assert judged(data[data["replicate"] < 4], margin=0.01)[1]["verdict"] == "estimate: cannot tell"
+
+
+def test_a_constant_difference_is_no_certainty_and_only_sign_flips_decide():
+    data = table(old=0, new=0, plain=0, linear=0)
+    shared = data["replicate"] * 0.01 + 0.3
+    data["value"] = shared + 0.1 * (data["arm"] == "new")
+    _, row = judged(data)
+    assert row[["low", "high"]].isna().all()
+    assert row["p"] == 2.0**-11
+    assert row["verdict"] == "beyond the ordinary"
+    assert "without spread there is no interval, which is not certainty" in row["sentence"]
+    _, few = judged(data[data["replicate"] < 5])
+    assert few["verdict"] == "estimate: cannot tell"
+    assert few["replicates_needed"] == 6
+    assert judged(data, margin=0.2)[1]["verdict"] == "no difference"
+
+
+def family(n, *means):
+    """A ladder of one level per mean, each above the one below by that much."""
+    names = [f"level {i}" for i in range(len(means) + 1)]
+    data = table(n, **dict(zip(names, np.cumsum([0, *means]), strict=True)))
+    return data, [Contrast(f"swap {i}", names[i], names[i - 1]) for i in range(1, len(names))]
+
+
+def test_a_control_with_identical_results_explains_the_swap():
+    data = table(old=0, new=0.05, plain=0.01, linear=0.05)
+    data.loc[data["arm"] == "linear", "value"] = data.loc[data["arm"] == "new", "value"].to_numpy()
+    assert judged(data, margin=0.005)[1]["verdict"] == "explained by linear"
+    _, without = judged(data)
+    assert without["verdict"] == "cannot tell: better than the level below, but not shown better than linear"
+    assert "Identical results in all 12 replicates" in without["sentence"]
+
+
+def test_the_replicates_needed_allow_for_the_number_of_swaps():
+    data, contrasts = family(12, 0.001, 0.0, 0.0)
+    _, alone = judged(data, contrasts[:1])
+    _, row = judged(data, contrasts)
+    assert row["replicates_needed"] == st.replicates_needed(row["mean"], row["sd"], alpha=0.05 / 3)
+    assert row["replicates_needed"] > alone["replicates_needed"]
+    constant = data.assign(value=data["arm"].str[-1].astype(float))
+    _, row = judged(constant[constant["replicate"] < 6], contrasts, metric="score")
+    assert row["replicates_needed"] == 7  # 3 swaps * 2**-6 is below 0.05, 3 * 2**-5 is not
+
+
+def test_holm_is_taken_across_levels_only():
+    data, contrasts = family(12, 0.0025, 0.0025)
+    more = table(12, **{"level 0": 0, "c": 0.002, "v": 0.002}).query("arm != 'level 0'")
+    extra = [Contrast("c", "c", "level 0", role="control"), Contrast("v", "v", "level 0", role="variant")]
+    effects, _ = judged(pd.concat([data, more]), contrasts + extra)
+    levels = effects[effects["role"] == "level"]
+    assert list(levels["p_holm"]) == pytest.approx(list(st.holm(levels["p"])))
+    assert effects.loc[effects["role"] != "level", "p_holm"].isna().all()
+
+
+def test_an_interval_above_zero_that_holm_does_not_confirm_cannot_be_told():
+    data, contrasts = family(12, 0.0022, 0.0, 0.0, 0.0)
+    effects, row = judged(data, contrasts)
+    assert row["low"] > 0
+    assert row["p_holm"] > 0.05
+    assert row["verdict"] == "cannot tell"
+    assert "not after Holm's correction across 4 swaps" in row["sentence"]
+    assert judged(data, contrasts[:1])[0]["direction"][0] == "better"
+    assert len(effects) == 4
+
+
+def test_where_six_replicates_and_two_swaps_cannot_reach_significance_it_is_said():
+    data, contrasts = family(6, 0.05, 0.05)
+    _, row = judged(data, contrasts)
+    assert row["p_holm"] == 0.0625
+    assert "cannot reach significance with 6 replicates and 2 swaps" in row["sentence"]
+    assert row["verdict"].startswith("estimate: cannot tell: better than the level below, but no control")
+    _, row = judged(*family(7, 0.05, 0.05))
+    assert "cannot reach" not in row["sentence"]
+
+
+def test_an_outlier_that_the_sign_flips_do_not_believe_blocks_the_verdict():
+    """One level whose t interval excludes zero although sign flips give p above 0.05 (found by search, n = 7)."""
+    rng = np.random.default_rng(0)
+    candidates = rng.normal(1, 1.1, (5000, 7))
+    got = st.paired_interval(candidates)
+    found = candidates[(got.low > 0) & (st.sign_flip_test(candidates) > 0.05)][0]
+    rows = [{"arm": "old", "replicate": r, "value": 0.0} for r in range(7)]
+    rows += [{"arm": "new", "replicate": r, "value": v} for r, v in enumerate(found)]
+    _, row = judged(pd.DataFrame(rows), [ALONE], metric="score")
+    assert row["low"] > 0
+    assert row["verdict"] == "estimate: cannot tell"
+    assert "sign-flip test after Holm's correction does not agree" in row["sentence"]
+
+
+def test_resplit_replicates_widen_the_interval_and_may_withdraw_the_verdict():
+    data = table(old=0, new=0.004, plain=-0.01, linear=-0.02)
+    plain, corrected = judged(data)[1], judged(data, resplit=0.5)[1]
+    assert plain["verdict"] == "beyond the ordinary"
+    assert corrected["verdict"] == "cannot tell"
+    assert corrected["replicates_needed"] == math.inf
+    width = (corrected["high"] - corrected["low"]) / (plain["high"] - plain["low"])
+    assert width == pytest.approx(math.sqrt(1 + 12 * 0.5))
+    assert "corrected for re-split data" in corrected["sentence"]
+
+
+def test_the_columns_are_those_promised_and_agree_with_scipy():
+    data = table(old=0, new=0.01, plain=0.005, linear=0.002)
+    effects, row = judged(data, estimand="best against best", tier="finite shots", margin=0.003)
+    assert list(effects.columns[: len(API)]) == API
+    new, old = (data.loc[data["arm"] == arm, "value"].to_numpy() for arm in ("new", "old"))
+    paired = stats.ttest_rel(new, old).confidence_interval()
+    unpaired = stats.ttest_ind(new, old, equal_var=False).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx(tuple(paired))
+    assert (row["low_unpaired"], row["high_unpaired"]) == pytest.approx(tuple(unpaired))
+    assert row["correlation"] == pytest.approx(np.corrcoef(new, old)[0, 1])
+    assert row["smallest_detectable"] == pytest.approx(float(st.smallest_detectable(row["sd"], 12)))
+    assert (row["estimand"], row["tier"], row["margin"], row["untuned"]) == (
+        "best against best",
+        "finite shots",
+        0.003,
+        False,
+    )
+    assert (row["swap"], row["cell"], row["versus"], row["controls"]) == ("head=new", "new", "old", ["plain", "linear"])
+
+
+def test_items_give_their_error_and_none_where_absent():
+    rng = np.random.default_rng(0)
+    items = {(arm, r): rng.random(50) < 0.9 for arm in ("old", "new") for r in range(12)}
+    effects, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.02), items=items)
+    d = np.mean([items["new", r].astype(float) - items["old", r] for r in range(12)], axis=0)
+    assert row["item_error"] == pytest.approx(stats.sem(d))
+    assert effects["item_error"].isna().sum() == 4
+
+
+def test_a_listed_control_keeps_its_own_name_and_is_not_listed_twice():
+    control = Contrast("head=linear", "linear", "old", role="control")
+    effects, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.05), [SWAP, control], margin=0.005)
+    assert row["verdict"] == "explained by head=linear"
+    assert list(effects.loc[effects["role"] == "control", "cell"]) == ["plain", "linear"]
+
+
+def test_sentences_are_those_of_levels_and_variants():
+    variant = Contrast("zero bias", "linear", "old", ("plain",), role="variant")
+    effects, _ = judged(table(old=0, new=0.05, plain=0.01, linear=0.05), [SWAP, variant])
+    said = verdicts.sentences(effects)
+    assert len(said) == 2
+    assert said[1].startswith("beyond the ordinary: zero bias changed")
+
+
+def test_other_metrics_are_not_put_in_percentage_points():
+    _, row = judged(table(old=0, new=0.05, plain=0.01, linear=0.02), metric="loss")
+    assert "loss by +0.05 (95 %" in row["sentence"]
+    percent = table(old=0, new=0.05, plain=0.01, linear=0.02)
+    percent["value"] *= 100
+    assert "by +5 (95 %" in judged(percent)[1]["sentence"]
+
+
+def test_a_useless_margin_and_a_trial_given_twice_are_refused():
+    data = table(old=0, new=0.05)
+    for margin in (0, -1, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="margin"):
+            judged(data, [ALONE], margin=margin)
+    with pytest.raises(ConfigError, match="arm 'old', replicate 0 is given twice"):
+        judged(pd.concat([data, data.iloc[:1]]), [ALONE])
+
+
+# --- properties -----------------------------------------------------------------------------------------------------
+
+SCORES = hs.integers(2, 8).flatmap(
+    lambda n: hs.lists(hs.lists(hs.integers(0, 64), min_size=n, max_size=n), min_size=3, max_size=3)
+)
+MIRROR = {"better than": "worse than", "worse than": "better than"}
+
+
+def rows_of(scores, factor=1.0, order=None):
+    return pd.DataFrame(
+        {"arm": arm, "replicate": r, "value": factor * values[i] / 64}
+        for arm, values in zip(("old", "new", "plain"), scores, strict=True)
+        for r, i in enumerate(order or range(len(values)))
+    )
+
+
+def compared(data, **more):
+    contrasts = [Contrast("head", "new", "old", ("plain",)), Contrast("new", "new", "plain", role="control")]
+    return judged(data, contrasts, **{"metric": "score", "margin": 0.2, **more})[0]
+
+
+@given(SCORES)
+@settings(deadline=None, max_examples=60)
+def test_turning_the_metric_round_turns_every_comparison_round(scores):
+    up, down = compared(rows_of(scores)), compared(rows_of(scores), higher_is_better=False)
+    assert list(down["mean"]) == pytest.approx(list(-up["mean"]))
+    for one, other in zip(up["verdict"], down["verdict"], strict=True):
+        word = one.removeprefix("estimate: ")
+        if word in MIRROR:
+            assert other.removeprefix("estimate: ") == MIRROR[word]
+    assert list(compared(rows_of(scores, -1.0), higher_is_better=False)["verdict"]) == list(up["verdict"])
+
+
+@given(SCORES)
+@settings(deadline=None, max_examples=60)
+def test_the_unit_of_the_metric_does_not_change_a_verdict(scores):
+    first, second = compared(rows_of(scores)), compared(rows_of(scores, 8.0), margin=1.6)
+    assert list(first["verdict"]) == list(second["verdict"])
+    assert list(second["sd"]) == pytest.approx(list(8 * first["sd"]))
+
+
+@given(SCORES, hs.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=60)
+def test_the_order_of_replicates_does_not_change_a_verdict(scores, random):
+    order = list(range(len(scores[0])))
+    random.shuffle(order)
+    assert list(compared(rows_of(scores))["verdict"]) == list(compared(rows_of(scores, order=order))["verdict"])
+
+
+@given(SCORES)
+@settings(deadline=None, max_examples=60)
+def test_beyond_the_ordinary_always_beats_the_level_below_and_the_control(scores):
+    effects = compared(rows_of(scores))
+    row, control = effects.iloc[0], effects[effects["role"] == "swap-versus-control"].iloc[0]
+    if "beyond" in row["verdict"]:
+        assert row["mean"] > 0
+        assert control["mean"] > 0
+    if "explained" in row["verdict"]:
+        assert row["mean"] > 0
+        assert control["mean"] < 0.2
+
+
+def test_studies_without_any_effect_are_called_better_or_worse_within_binomial_bounds():
+    """Three swaps that do nothing, 300 studies: the family-wise error stays below 5 % plus chance."""
+    rng = np.random.default_rng(0)
+    names = ["level 0", "level 1", "level 2", "level 3"]
+    contrasts = [Contrast(b, b, a) for a, b in itertools.pairwise(names)]
+    wrong = 0
+    for _ in range(300):
+        values = rng.normal(size=(4, 8))
+        data = pd.DataFrame(
+            {"arm": arm, "replicate": r, "value": v}
+            for arm, row in zip(names, values, strict=True)
+            for r, v in enumerate(row)
+        )
+        directions = verdicts.effects(data, contrasts, metric="score")["direction"]
+        wrong += directions.isin(["better", "worse"]).any()
+    assert wrong <= stats.binom.ppf(0.999, 300, 0.05)
