@@ -1,0 +1,148 @@
+"""States of the data re-uploading circuit: repetitions of exp(iH/r), then a gate, on one state per sample.
+
+exp(iH/r) is the same in every repetition, so one real eigendecomposition per sample serves them all. States are kept
+as two real rows (real part, imaginary part): row times matrix is the fast order, and real products the fast ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from ._exponential import half_differences
+
+_CACHED = 2**18  # entries of the samples' matrices worked on at a time: their unitaries then stay in the L2 cache
+
+
+def propagate(matrices: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
+    """The final state of |+...+> after W_r e^{iH/r} ... W_1 e^{iH/r}, with H = (X + X^T)/2.
+
+    matrices: X (batch, n, n), real; gates: W (r, n, n), complex of the same precision, not necessarily unitary.
+    Returns (batch, 2, n): real and imaginary part. A sample that is not finite gives NaN, where eigh would raise.
+    Twice differentiable (the second derivative by torch.linalg.matrix_exp: slow, and full autograd memory).
+    Cost a sample: one eigendecomposition, r products of n x 2n with two rows forward, as many backward.
+    """
+    sound = torch.isfinite(matrices.detach()).all(-1).all(-1)
+    all_sound = bool(sound.all())
+    if not all_sound:
+        matrices = torch.where(sound[:, None, None], matrices, 0)
+    n = matrices.shape[-1]
+    rows = _real_rows(gates)
+    with torch.no_grad():
+        # pieces (re Re U, re Im U, im Re U, im Im U) of a product make re and im by signs; the gate absorbs them
+        turned = torch.cat([rows[:, n:], -rows[:, :n]], dim=1)
+        steps = torch.cat([rows[:, :n], turned[:, :n], turned], dim=1)
+    chunks = [_Propagate.apply(chunk, rows, steps) for chunk in matrices.split(max(1, _CACHED // n**2))]
+    states = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+    return states if all_sound else torch.where(sound[:, None, None], states, math.nan)
+
+
+def propagate_plainly(matrices: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The same states by matrix exponentials and ordinary autograd: slow, differentiable any number of times.
+
+    rows: the gates as _real_rows gives them.
+    """
+    batch, n, _ = matrices.shape
+    data = torch.linalg.matrix_exp(1j * (matrices + matrices.mT) / (2 * len(rows)))
+    state = torch.full((batch, 1, n), 1 / math.sqrt(n), dtype=data.dtype, device=data.device)
+    for row in rows:
+        state = state @ data
+        state = (torch.cat([state.real, state.imag], dim=2) @ row).view(batch, 2, n)
+        state = torch.complex(state[:, 0], state[:, 1]).unsqueeze(1)
+    return torch.cat([state.real, state.imag], dim=1)
+
+
+class _Propagate(torch.autograd.Function):
+    """Each repetition is two products: rows (re, im) times (Re U | Im U), then all four pieces times the gate's rows.
+
+    What the backward needs in the eigenbasis is computed afterwards for all repetitions at once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrices: torch.Tensor, rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        batch, n, _ = matrices.shape
+        reps = len(rows)
+        values, vectors = torch.linalg.eigh((matrices + matrices.mT) / (2 * reps))
+        transposed = vectors.mT
+        cos, sin = values.cos().unsqueeze(2), values.sin().unsqueeze(2)
+        data = vectors @ torch.cat([transposed * cos, transposed * sin], dim=2)  # (batch, n, 2n): Re U | Im U
+        state = matrices.new_zeros(batch, 2, n)
+        state[:, 0] = 1 / math.sqrt(n)
+        states, pieces = [], []
+        for k in range(reps):
+            states.append(state)
+            pieces.append(state @ data)
+            state = (pieces[k].view(batch, 4 * n) @ steps[k]).view(batch, 2, n)
+        ctx.save_for_backward(matrices, rows, values, vectors, data, *states, *pieces)
+        return state
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        matrices, rows, values, vectors, data, *kept = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:2]
+        if torch.is_grad_enabled():  # somebody wants a second derivative
+            inputs = [t for t, w in zip((matrices, rows), wanted, strict=True) if w]
+            found = iter(torch.autograd.grad(propagate_plainly(matrices, rows), inputs, gradient, create_graph=True))
+            return (*(next(found) if w else None for w in wanted), None)
+        batch, n, _ = matrices.shape
+        reps = len(rows)
+        states, pieces = kept[:reps], kept[reps:]
+        after_gate, before_gate = [gradient] * reps, [gradient] * reps
+        g = gradient
+        for k in reversed(range(reps)):
+            after_gate[k] = g
+            if k or wanted[0]:
+                before_gate[k] = (g.reshape(batch, 2 * n) @ rows[k].T).view(batch, 2, n)
+            if k:
+                g = _apply_pieces(before_gate[k] @ data, -1)
+        return (
+            _gradient_of_matrices(values, vectors, states, before_gate) if wanted[0] else None,
+            _gradient_of_rows([_apply_pieces(p, 1) for p in pieces], after_gate) if wanted[1] else None,
+            None,
+        )
+
+
+def _apply_pieces(pieces: torch.Tensor, sign: int) -> torch.Tensor:
+    """(batch, 2, 2n) products of (re, im) with (Re U | Im U) -> (batch, 2, n): U psi, or conj(U) psi for sign -1.
+
+    U is symmetric, so conj(U) is its adjoint.
+    """
+    n = pieces.shape[2] // 2
+    swapped = torch.stack([-pieces[:, 1, n:], pieces[:, 0, n:]], dim=1)
+    return torch.add(pieces[:, :, :n], swapped, alpha=sign)
+
+
+def _real_rows(gates: torch.Tensor) -> torch.Tensor:
+    """(r, 2n, 2n) real M with (re, im) row @ M = the row of W psi."""
+    real, imaginary = gates.real.mT, gates.imag.mT
+    return torch.cat([torch.cat([real, imaginary], dim=2), torch.cat([-imaginary, real], dim=2)], dim=1)
+
+
+def _gradient_of_rows(before: list[torch.Tensor], after: list[torch.Tensor]) -> torch.Tensor:
+    """(r, 2n, 2n): the sum over samples of before^T after."""
+    reps, width = len(before), 2 * before[0].shape[2]
+    return torch.stack(before).view(reps, -1, width).mT @ torch.stack(after).view(reps, -1, width)
+
+
+def _gradient_of_matrices(
+    values: torch.Tensor, vectors: torch.Tensor, states: list[torch.Tensor], gradients: list[torch.Tensor]
+) -> torch.Tensor:
+    """dL/dX from the states before each exp(iA) and the gradients after it.
+
+    In the eigenbasis dL/dA_jk = sinc((l_j - l_k)/2) Re sum_r conj(-i e^{-i l_j/2} g_j) e^{i l_k/2} y_k. No eigenvalue
+    difference is divided by, so repeated eigenvalues (zero, constant, identity inputs) are as good as any.
+    A = (X + X^T)/(2r), hence the symmetric part over r.
+    """
+    batch, n = values.shape
+    reps = len(states)
+    cos, sin = (values / 2).cos()[:, None], (values / 2).sin()[:, None]
+    y = (torch.stack(states, dim=2).view(batch, 2 * reps, n) @ vectors).view(batch, 2, reps, n)
+    g = (torch.stack(gradients, dim=2).view(batch, 2 * reps, n) @ vectors).view(batch, 2, reps, n)
+    y_re, y_im, g_re, g_im = y[:, 0], y[:, 1], g[:, 0], g[:, 1]
+    y = torch.cat([y_re * cos - y_im * sin, y_im * cos + y_re * sin], dim=1)  # e^{i l/2} y
+    g = torch.cat([g_im * cos - g_re * sin, -g_re * cos - g_im * sin], dim=1)  # -i e^{-i l/2} g
+    inner = g.mT @ y
+    inner = half_differences(values) * (inner + inner.mT)
+    return vectors @ inner @ vectors.mT / (2 * reps)

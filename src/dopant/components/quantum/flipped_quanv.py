@@ -1,0 +1,177 @@
+"""The flipped quanvolution: a small quantum circuit whose observable is the image patch.
+
+Because the patch enters as the observable, the output is linear in it, and the layer is exactly one convolution with
+a constrained kernel. No patch needs a simulation. Source: Wang, Myers, Hollenberg, Parampalli 2024, arXiv 2409.17583.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...errors import ConfigError, SlotMismatch
+from ...registry import component
+from ._draw import normal
+from ._exponential import hermitian_exp
+from .pauli import pauli_sum
+
+_QUBITS = 2
+_STRINGS = 4**_QUBITS - 1
+
+
+def square_kernel(kernel_size: Any) -> int | None:
+    """The side of a square kernel given as k or (k, k); None if it is neither or k is not 1 to 4."""
+    pair = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    return pair[0] if len(pair) == 2 and pair[0] == pair[1] and pair[0] in (1, 2, 3, 4) else None
+
+
+def refuse_conv(old: nn.Module, signature: Any = None) -> str | None:
+    """Why a 4x4-observable convolution cannot fill the slot of `old`, or None if it can."""
+    if not isinstance(old, nn.Conv2d):
+        return f"fills Conv2d, not {type(old).__name__}"
+    reasons = []
+    if old.groups != 1:
+        reasons.append(f"groups = {old.groups}, expected 1")
+    if tuple(old.dilation) != (1, 1):
+        reasons.append(f"dilation = {tuple(old.dilation)}, expected (1, 1)")
+    if square_kernel(old.kernel_size) in (None, 1):
+        reasons.append(f"kernel size {tuple(old.kernel_size)}, expected square, 2 to 4 (two qubits hold a 4x4 patch)")
+    if old.padding_mode != "zeros":
+        reasons.append(f"padding_mode = {old.padding_mode!r}, expected 'zeros'")
+    if old.weight.is_complex():
+        reasons.append(f"dtype {old.weight.dtype}, expected real numbers")
+    return "; ".join(reasons) or None
+
+
+class KernelConv(nn.Module):
+    """One ordinary convolution whose kernel is computed from other parameters by `kernel()`.
+
+    (batch, in_channels, height, width) -> (batch, out_channels, height', width'), as nn.Conv2d.
+    Raises ConfigError for sizes that cannot be, all at once.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: Any, padding: Any, bias_init: str
+    ):
+        super().__init__()
+        name = type(self).__name__
+        problems = []
+        if square_kernel(kernel_size) is None:
+            problems.append(f"{name}: kernel_size is {kernel_size!r}; expected 1 to 4, the same on both sides")
+        for label, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 1:
+                problems.append(f"{name}: {label} is {value}; expected 1 or more")
+        if bias_init not in ("normal", "zero"):
+            problems.append(f"{name}: bias_init is {bias_init!r}; expected 'normal' or 'zero'")
+        if problems:
+            raise ConfigError(problems)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = square_kernel(kernel_size) or 0
+        self.stride, self.padding = stride, padding
+
+    def kernel(self) -> torch.Tensor:
+        """(out_channels, in_channels, kernel_size, kernel_size)"""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(x, self.kernel(), self.bias, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, bias={self.bias is not None}"
+        )
+
+
+class FlippedQuanv(KernelConv):
+    """Mean over input channels of <psi|H|psi>, H the symmetrised patch, |psi> = exp(i sum_k angle_k P_k)|00>.
+
+    (batch, in_channels, height, width) -> (batch, out_channels, height', width'). The patch fills the top left of a
+    4x4 matrix. With psi = a + ib the kernel is the top-left block of (a a^T + b b^T)/in_channels: positive
+    semidefinite, rank at most 2, trace 1/in_channels before it is cropped.
+
+    Parameters: angles (out_channels, in_channels, 15), Pauli strings in the order of the product I,X,Y,Z without II,
+    drawn from N(0,1); bias (out_channels,) from N(0,1), or zero with bias_init="zero".
+    Cost: an ordinary convolution plus one 4x4 eigendecomposition per pair of channels and call (2 ms for 512 pairs).
+    Differs from the published code in: the parameters are real, as a circuit needs; theirs are complex.
+    Raises ConfigError for kernel sizes other than 1 to 4 and for unknown `bias_init`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        bias: bool = True,
+        *,
+        bias_init: str = "normal",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias_init)
+        self.angles = nn.Parameter(normal((out_channels, in_channels, _STRINGS), generator, device, dtype))
+        # the bias is drawn even if it starts at zero: everything else then starts equal whatever bias_init is
+        start = normal((out_channels,), generator, device, dtype)
+        self.bias = nn.Parameter(start if bias_init == "normal" else torch.zeros_like(start)) if bias else None
+
+    def state(self) -> torch.Tensor:
+        """|psi> of every pair of channels: (out_channels, in_channels, 4), complex, of norm 1."""
+        return hermitian_exp(pauli_sum(self.angles))[..., 0]
+
+    def kernel(self) -> torch.Tensor:
+        psi = self.state()[..., : self.kernel_size]
+        return (psi.conj().unsqueeze(-1) * psi.unsqueeze(-2)).real / self.in_channels
+
+    def cost(self) -> dict[str, Any]:
+        """What the circuit would take: qubits, states to prepare, tier of evidence."""
+        return {
+            "qubits": _QUBITS,
+            "states": self.out_channels * self.in_channels,
+            "two_qubit_gates_per_state": 1,  # any two-qubit state needs at most one CNOT
+            "shots": 0,
+            "tier": "exact",
+        }
+
+    def flops(self, batch: int) -> int:
+        """Arithmetic that torch's counter cannot see, whatever the batch: eigendecompositions and products of the
+        4x4 gates, forward and backward, at about 25 n^3 complex operations each."""
+        return 4 * 25 * 4**3 * self.out_channels * self.in_channels
+
+
+def like_conv(old: nn.Conv2d) -> dict[str, Any]:
+    """The arguments that give a convolution of the same shape, device and dtype."""
+    return {
+        "in_channels": old.in_channels,
+        "out_channels": old.out_channels,
+        "kernel_size": old.kernel_size[0],
+        "stride": old.stride,
+        "padding": old.padding,
+        "bias": old.bias is not None,
+        "device": old.weight.device,
+        "dtype": old.weight.dtype,
+    }
+
+
+@component("flipped-quanv", fills=refuse_conv, paper="quantum-creep", controls=["psd-conv", "frozen"], linear=True)
+def flipped_quanv(
+    old: nn.Module, signature: Any, *, bias_init: str = "normal", generator: torch.Generator | None = None
+) -> nn.Module:
+    """A convolution whose kernel is a two-qubit state's density matrix: mean over channels of <psi|patch|psi>.
+
+    Fills Conv2d with square kernels of 2 to 4, without groups or dilation.
+    bias_init: "normal", as published, or "zero". A slot without bias stays without.
+    Cost: 15 angles per pair of channels; time as an ordinary convolution.
+    Source: Wang et al. 2024, arXiv 2409.17583. Differs in: real angles (theirs are stored complex and stop being
+    unitary in training). Raises SlotMismatch with every reason why a slot cannot be filled.
+    """
+    reason = refuse_conv(old, signature)
+    if reason:
+        raise SlotMismatch(f"'flipped-quanv' cannot fill this slot: {reason}")
+    assert isinstance(old, nn.Conv2d)
+    return FlippedQuanv(**like_conv(old), bias_init=bias_init, generator=generator)
