@@ -1,0 +1,24 @@
+"""Build a host by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .. import registry
+from ..errors import ConfigError
+from ..streams import Streams
+
+
+def host(name: str, seed: int = 0, **options: Any) -> nn.Module:
+    """The registered host `name`, its weights drawn from stream `host` of (seed, replicate 0).
+
+    Raises UnknownName, or ConfigError listing every wrong option.
+    """
+    factory = registry.hosts.get(name)
+    problems = registry.check_options("host", name, factory, options, 0)
+    if problems:
+        raise ConfigError(problems)
+    with Streams(seed).seeded("host"):
+        return factory(**options)
