@@ -1,0 +1,261 @@
+"""Sources of data, and the splits that a replicate draws from them.
+
+A source holds pools of items (memory-mapped where they come from files); a split is a list of item numbers into a
+pool. Nothing is copied until a batch is gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from .. import registry
+from ..errors import ConfigError, DopantError
+from ..streams import Streams
+
+VALIDATION = 0.1  # of the training images, where the test set is official
+FRESH = (0.6, 0.2, 0.2)  # train, validation, test, where there is none
+_SHUFFLE = 20240917  # the fixed shuffle before `limit`: the same items for every seed
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All items of one file or part: pytrees of tensors with the item as first axis."""
+
+    inputs: Any
+    targets: Any
+
+    def __len__(self) -> int:
+        return len(pytree.tree_leaves(self.inputs)[0])
+
+
+class Split:
+    """Items of a pool by number.
+
+    inputs, targets: the pool's pytrees with only these items, gathered at first use and kept. ids: (items,) numbers in
+    the pool. For training use `batch`, which gathers only what it is asked for.
+    """
+
+    def __init__(self, pool: Pool, ids: torch.Tensor):
+        self.pool, self.ids = pool, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, indices: torch.Tensor) -> tuple[Any, Any]:
+        """(inputs, targets) of the items at `indices` (positions in this split)."""
+        ids = self.ids[indices]
+        return _take(self.pool.inputs, ids), _take(self.pool.targets, ids)
+
+    @cached_property
+    def inputs(self) -> Any:
+        return _take(self.pool.inputs, self.ids)
+
+    @cached_property
+    def targets(self) -> Any:
+        return _take(self.pool.targets, self.ids)
+
+
+def _take(tree: Any, ids: torch.Tensor) -> Any:
+    return pytree.tree_map(lambda tensor: tensor.index_select(0, ids), tree)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of one replicate. classes: None where the targets are not class numbers."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: int | None
+    name: str
+    official_test: bool
+
+    def sample(self, n: int = 2) -> Any:
+        """The inputs of the first `n` training items, for measuring slots."""
+        return self.train.batch(torch.arange(min(n, len(self.train))))[0]
+
+    def facts(self) -> dict[str, Any]:
+        """What hosts want to know: `in_channels` and `size` of images (batch, channel, size, size), `in_features` of
+        vectors, `classes`; each only where it applies."""
+        found: dict[str, Any] = {}
+        inputs = self.train.pool.inputs
+        if isinstance(inputs, torch.Tensor):
+            if inputs.ndim == 4:
+                found["in_channels"] = inputs.shape[1]
+                if inputs.shape[2] == inputs.shape[3]:
+                    found["size"] = inputs.shape[3]
+            elif inputs.ndim == 2:
+                found["in_features"] = inputs.shape[1]
+        if self.classes is not None:
+            found["classes"] = self.classes
+        return found
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a registered loader returns.
+
+    train: all items that may be trained on. test, validation: the official ones, or None. classes: how many, or None.
+    chosen: the numbers of the items of `train` that are used (`limit`); None is all.
+    """
+
+    train: Pool
+    test: Pool | None = None
+    classes: int | None = None
+    name: str = "data"
+    validation: Pool | None = None
+    chosen: torch.Tensor | None = None
+
+    @property
+    def arrays(self) -> list[Any]:
+        """Every tensor, for fingerprints."""
+        pools = [pool for pool in (self.train, self.validation, self.test) if pool is not None]
+        return [(pool.inputs, pool.targets) for pool in pools] + [self.chosen]
+
+    def limited(self, limit: int) -> Source:
+        """Only the first `limit` training items after a fixed shuffle, the same for every seed and replicate.
+
+        Raises ConfigError if `limit` is not a whole number from 1 to the number of items.
+        """
+        have = len(self.train)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= have:
+            raise ConfigError(
+                f"data set {self.name!r}: limit is {limit!r}; expected a whole number from 1 to "
+                f"{have}, the items it has"
+            )
+        order = np.random.default_rng(_SHUFFLE).permutation(have)[:limit]
+        return replace(self, chosen=torch.from_numpy(order))
+
+    def draw(self, streams: Streams, protocol: str | None = None) -> Dataset:
+        """The splits of the replicate that `streams` stands for, from its stream `split`.
+
+        With an official test set that is kept, and a tenth of the training items, stratified by class, validates
+        (unless there is an official validation set). Without one, a fresh stratified 60/20/20 split.
+        protocol "published": all training items train, nothing validates, the official test set is watched.
+        Raises ConfigError for an unknown protocol, for "published" without an official test set, and for classes too
+        small to split.
+        """
+        if protocol not in (None, "published"):
+            raise ConfigError(f"protocol is {protocol!r}; expected 'published' or nothing")
+        ids = torch.arange(len(self.train)) if self.chosen is None else self.chosen
+        none = ids[:0]
+        if protocol == "published":
+            if self.test is None:
+                raise ConfigError(
+                    f"data set {self.name!r} has no official test set, so there is no published protocol; leave it out"
+                )
+            parts = Split(self.train, ids), Split(self.train, none), _whole(self.test)
+        elif self.test is None:
+            train, rest = self._divide(ids, FRESH[1] + FRESH[2], streams, 0)
+            validation, test = self._divide(rest, FRESH[2] / (FRESH[1] + FRESH[2]), streams, 1)
+            parts = Split(self.train, train), Split(self.train, validation), Split(self.train, test)
+        elif self.validation is not None:
+            parts = Split(self.train, ids), _whole(self.validation), _whole(self.test)
+        else:
+            train, validation = self._divide(ids, VALIDATION, streams, 0)
+            parts = Split(self.train, train), Split(self.train, validation), _whole(self.test)
+        return Dataset(*parts, classes=self.classes, name=self.name, official_test=self.test is not None)
+
+    def _divide(
+        self, ids: torch.Tensor, fraction: float, streams: Streams, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rest, part) of `ids`, the part holding `fraction` of each class; both in ascending order."""
+        from sklearn.model_selection import train_test_split
+
+        labels = self.train.targets[ids].numpy() if self.classes is not None else None
+        seed = int(streams.numpy("split", step).integers(2**31))
+        try:
+            rest, part = train_test_split(ids.numpy(), test_size=fraction, stratify=labels, random_state=seed)
+        except ValueError as error:
+            raise ConfigError(
+                f"data set {self.name!r}: {len(ids)} items cannot be split by class ({error}); give more items "
+                "(a larger `limit`)"
+            ) from error
+        return torch.from_numpy(np.sort(rest)), torch.from_numpy(np.sort(part))
+
+
+def _whole(pool: Pool) -> Split:
+    return Split(pool, torch.arange(len(pool)))
+
+
+def load_source(name: str, **options: Any) -> Source:
+    """The source registered as `name`. Every source takes `limit` beside its own options.
+
+    Raises UnknownName, ConfigError (all wrong options), DataMissing, or DopantError for damaged files.
+    """
+    loader = registry.datasets.get(name)
+    limit = options.pop("limit", None)
+    problems = registry.check_options("data set", name, loader, options, 0)
+    if problems:
+        raise ConfigError(problems)
+    source = replace(as_source(loader(**options)), name=name)
+    return source if limit is None else source.limited(limit)
+
+
+def dataset(name: str, seed: int = 0, replicate: int = 0, *, protocol: str | None = None, **options: Any) -> Dataset:
+    """The data set `name` as replicate `replicate` of a study with this seed sees it; see Source.draw."""
+    return load_source(name, **options).draw(Streams(seed, replicate), protocol)
+
+
+def as_source(data: Any) -> Source:
+    """A source from a Source, a Dataset (its splits are kept), (inputs, targets), or ((inputs, targets), (inputs,
+    targets)) with the second pair as test set; arrays and tensors, or pytrees of them, the item first.
+
+    NumPy floats become torch's default dtype, whole numbers int64. Whole-number targets of one axis are classes.
+    Raises ConfigError where the parts do not fit together.
+    """
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, Dataset):
+        pools = [Pool(s.inputs, s.targets) if len(s) else None for s in (data.train, data.validation, data.test)]
+        if pools[0] is None:
+            raise ConfigError("the data set's training split is empty")
+        return Source(pools[0], pools[2], data.classes, data.name, pools[1])
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise ConfigError(
+            f"data is a {type(data).__name__}; expected a name, a Dataset, (inputs, targets) or "
+            "((inputs, targets), (test inputs, test targets))"
+        )
+    first, second = data
+    nested = all(isinstance(part, (tuple, list)) and len(part) == 2 for part in (first, second))
+    pairs = [first, second] if nested else [(first, second)]
+    pools = [_pool(x, y) for x, y in pairs]
+    return Source(pools[0], pools[1] if nested else None, count_classes(*pools))
+
+
+def _pool(inputs: Any, targets: Any) -> Pool:
+    pool = Pool(pytree.tree_map(_tensor, inputs), pytree.tree_map(_tensor, targets))
+    lengths = {len(leaf) for leaf in pytree.tree_leaves((pool.inputs, pool.targets))}
+    if len(lengths) != 1:
+        raise ConfigError(f"inputs and targets have {sorted(lengths)} items; expected as many of each")
+    return pool
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        return values
+    tensor = torch.as_tensor(np.ascontiguousarray(values))
+    return tensor.to(torch.get_default_dtype() if tensor.is_floating_point() else torch.int64)
+
+
+def count_classes(*pools: Pool | None) -> int | None:
+    """One more than the largest class number in the pools; None where targets are not vectors of whole numbers."""
+    labels = [pool.targets for pool in pools if pool is not None]
+    if not all(isinstance(t, torch.Tensor) and t.ndim == 1 and t.dtype == torch.int64 for t in labels):
+        return None
+    if any(len(t) and int(t.min()) < 0 for t in labels):
+        raise DopantError("class numbers must not be negative")
+    return max(int(t.max()) for t in labels if len(t)) + 1
+
+
+def pools_of(arrays: Mapping[str, torch.Tensor]) -> dict[str, Pool]:
+    """{"train": Pool, …} from arrays named train_inputs, train_targets, …"""
+    parts = dict.fromkeys(name.rsplit("_", 1)[0] for name in arrays)
+    return {part: Pool(arrays[f"{part}_inputs"], arrays[f"{part}_targets"]) for part in parts}
