@@ -1,1 +1,148 @@
+"""The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
+`page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
+(static SVG), `tables`. Template and style sheet lie beside them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from . import curves, forest, reading, tables
+from .words import KINDS, TAGS, Measure, clean, measure_of, plain
+
+__all__ = ["page"]
+
+
+def page(answer: Any) -> str:
+    """The whole HTML page of an `Answer`; everything a user named is escaped.
+
+    answer: has effects, verdicts, trials, and where they exist name, folder, question, study, provenance, counts,
+    cells, metrics, costs, notes. An unfinished study gives a page too. Size: about 1 kB a trial; above `tables.CUT`
+    trials the table is cut, in words.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__, "."),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    text = environment.get_template("page.html.jinja").render(_context(answer))
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _context(answer: Any) -> dict[str, Any]:
+    metric = measure_of(answer)
+    counts = getattr(answer, "counts", None) or _counted(answer.trials)
+    cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric)
+    return {
+        "style": resources.files(__name__).joinpath("style.css").read_text(encoding="utf-8"),
+        "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
+        "question": clean(getattr(answer, "question", "")),
+        "counts": {k: int(counts.get(k, 0)) for k in ("planned", "done", "failed", "pending", "running")},
+        "published": reading.reads_test_set(answer),
+        "protocol": reading.protocol(answer),
+        "verdicts": reading.verdicts(answer),
+        "kinds": KINDS,
+        "tags": TAGS,
+        "forests": _forests(answer),
+        "comparisons": _comparisons(answer),
+        "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
+        "curves": _curves(answer, metric.name),
+        "cells": cells,
+        "trials": tables.trials(answer.trials) if len(answer.trials) else None,
+        "checklist": reading.checklist(answer),
+        "notes": [clean(n) for n in getattr(answer, "notes", [])],
+        "limits": reading.limits(answer),
+        "provenance": tables.facts(
+            {k: v for k, v in (getattr(answer, "provenance", None) or {}).items() if k != "notes"}
+        ),
+        "toml": _toml(answer),
+        "command": _command(answer),
+    }
+
+
+def _counted(trials: Any) -> dict[str, int]:
+    done = int((trials["status"] == "done").sum()) if "status" in trials.columns else len(trials)
+    return {"planned": len(trials), "done": done, "failed": len(trials) - done}
+
+
+def _forests(answer: Any) -> list[dict[str, Any]]:
+    """One figure for each metric and estimand, in two widths; CSS shows the one that fits."""
+    effects = answer.effects
+    keys = [k for k in ("metric", "estimand") if k in effects.columns]
+    if not len(effects):
+        return []
+    parts = effects.groupby(keys, sort=False, dropna=False) if keys else [((), effects)]
+    found = []
+    for key, part in parts:
+        known = dict(zip(keys, key, strict=True))
+        metric = measure_of(answer, known.get("metric"))
+        title = metric.label + (f", {clean(known['estimand'])}" if "estimand" in known else "")
+        found.append({"title": title, "pictures": _both(forest.against_level(part), metric, "")})
+    return found
+
+
+def _comparisons(answer: Any) -> list[Markup]:
+    """Each swap minus each of its controls, in two widths; nothing where no control was run."""
+    grouped = forest.against_controls(answer.effects) if len(answer.effects) else []
+    return _both(grouped, measure_of(answer), ", the control at zero") if grouped else []
+
+
+def _both(grouped: list[Any], metric: Measure, zero: str) -> list[Markup]:
+    return [forest.forest(grouped, metric, layout=layout, zero=zero) for layout in (forest.WIDE, forest.NARROW)]
+
+
+def _curves(answer: Any, metric: str) -> list[dict[str, Any]]:
+    """The panels of each metric that is drawn, the first one open."""
+    metrics = getattr(answer, "metrics", None)
+    if metrics is None or not len(metrics) or not {"cell", "epoch"} <= set(metrics.columns):
+        return []
+    if "phase" in metrics.columns:
+        metrics = metrics[metrics["phase"] != "tuning"]
+    effects = answer.effects
+    versus: dict[str, str] = {}
+    for row in effects.to_dict("records"):
+        versus.setdefault(row.get("cell", ""), row["versus"])  # the first is against the level below
+    cells = getattr(answer, "cells", [])
+    found = []
+    for column in curves.choose([str(c) for c in metrics.columns], metric):
+        made = curves.panels(metrics, cells, versus, column)
+        if made:
+            left_out = len({c.name for c in cells} & set(metrics["cell"])) - len(made)
+            found.append({"metric": plain(column), "panels": made, "left_out": left_out})
+    return found
+
+
+def _toml(answer: Any) -> str:
+    """The study file itself where the folder has it; otherwise the study written anew."""
+    folder = getattr(answer, "folder", None)
+    path = Path(folder) / "study.toml" if folder else None
+    if path and path.is_file():
+        return clean(path.read_text(encoding="utf-8", errors="replace"))
+    study = getattr(answer, "study", None)
+    if not study:
+        return ""
+    import tomli_w
+
+    return clean(tomli_w.dumps(_without_none(study)))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(v) for v in value if v is not None]
+    return value
+
+
+def _command(answer: Any) -> str:
+    """The command that was given, as provenance kept it."""
+    command = (getattr(answer, "provenance", None) or {}).get("command", "")
+    return clean(shlex.join(map(str, command)) if isinstance(command, (list, tuple)) else command)

@@ -1,0 +1,213 @@
+"""The tables of the page: every number as it is shown, its exact value beside it for scripts (`<data value=…>`)."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .forest import AGAINST_CONTROL, groups, role_of
+from .words import IN_UNIT_OF_METRIC, Measure, clean, formatter, is_missing, kind_of, plain, score
+
+CUT = 2000  # more trials than this are not listed
+
+EFFECTS = (
+    "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
+    "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
+    "smallest_detectable", "untuned", "tier", "verdict",
+)  # fmt: skip
+TRIALS = ("trial", "cell", "level", "replicate", "phase", "status", "attempts", "reason")
+IDENTITY = ("cell", "role", "level")
+HIDDEN = ("cell", "role", "controls", "sentence")  # columns of effects that the page shows in other ways
+
+LABELS = {
+    "low": "95 % low", "high": "95 % high", "low_unpaired": "unpaired low", "high_unpaired": "unpaired high",
+    "sd": "SD of differences", "item_error": "item-level error", "p_floor": "smallest p possible", "p_holm": "p (Holm)",
+    "smallest_detectable": "smallest detectable", "flops": "FLOPs", "trainable": "trainable parameters",
+    "seconds_per_step": "time per step", "test_accuracy": "test accuracy",
+}  # fmt: skip
+HELP = {
+    "mean": "mean over replicates of (this cell minus the one it is compared with); positive is better",
+    "sd": "standard deviation of the paired differences",
+    "correlation": "between the two arms over replicates: what pairing gained",
+    "low": "95 % interval from paired differences", "high": "95 % interval from paired differences",
+    "low_unpaired": "95 % interval if the arms had not been paired",
+    "high_unpaired": "95 % interval if the arms had not been paired",
+    "item_error": "standard error that comes from the finite test set",
+    "p": "exact sign-flip test; none below six replicates",
+    "p_floor": "the smallest p that so many replicates can give",
+    "p_holm": "p corrected for asking about several swaps (Holm)",
+    "margin": "differences smaller than this count as equal; written down before the run",
+    "equivalence": "whether the difference lies within the margin",
+    "smallest_detectable": "the smallest true difference that so many replicates would have found",
+    "untuned": "yes where the arms were not tuned alike",
+    "tier": "how close to a device the evidence is",
+    "estimand": "drop-in: only the swap differs; best against best: every arm tuned alike",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a table cell shows. value: the exact number behind it, None for text. class_: for the style sheet."""
+
+    text: str
+    value: str | None = None
+    class_: str = ""
+
+
+@dataclass(frozen=True)
+class Header:
+    name: str
+    label: str
+    help: str = ""
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    headers: list[Header]
+    rows: list[list[Entry]]
+    classes: list[str] = field(default_factory=list)  # of the rows
+    cut: int = 0  # rows left out
+
+
+def entry(column: str, value: Any, write: Callable[[Any], str]) -> Entry:
+    """One value of a column, a number written as `write` says."""
+    if is_missing(value):
+        return Entry("–", None, "none")
+    if isinstance(value, (numbers.Real, bool)) or type(value).__name__ in ("bool_", "bool"):
+        exact = str(bool(value)).lower() if "bool" in type(value).__name__ else repr(_python(value))
+        return Entry(write(value), exact, "number")
+    if column == "verdict":
+        return Entry(clean(value), None, f"verdict {kind_of(value)[0].key}")
+    if column == "status":
+        return Entry(clean(value), None, f"status {clean(value)}")
+    if isinstance(value, (list, tuple)):
+        return Entry("; ".join(clean(v) for v in value))
+    return Entry(clean(value), None, "id" if column == "trial" else "")
+
+
+def _python(value: Any) -> int | float:
+    number = float(value)
+    return int(value) if math.isfinite(number) and isinstance(value, numbers.Integral) else number
+
+
+def header(column: str, metric: Measure, numeric: bool) -> Header:
+    """A column's heading with its unit."""
+    label = LABELS.get(column, plain(column))
+    if column in IN_UNIT_OF_METRIC and metric.share:
+        label += ", pp"
+    return Header(clean(column), label, HELP.get(column, ""), numeric)
+
+
+def build(
+    records: list[dict[str, Any]], columns: list[str], metric: Measure, classes: list[str] | None = None
+) -> Table:
+    """A table of `records` with these columns, in this order."""
+    writers = {c: formatter(c, metric, [record.get(c) for record in records]) for c in columns}
+    rows = [[entry(c, record.get(c), writers[c]) for c in columns] for record in records]
+    numeric = [any(row[i].class_ == "number" for row in rows) for i in range(len(columns))]
+    for row in rows:
+        for i, e in enumerate(row):
+            row[i] = replace(e, class_="number none") if numeric[i] and e.class_ == "none" else e
+    headers = [header(c, metric, n) for c, n in zip(columns, numeric, strict=True)]
+    return Table(headers, rows, classes or [])
+
+
+def effects(frame: Any, metric: Measure) -> Table:
+    """Every column of `Answer.effects`, each effect followed by its controls and variants."""
+    records = [row for group in groups(frame) for row in group]
+    columns = [c for c in EFFECTS if c in frame.columns]
+    columns += [c for c in frame.columns if c not in columns and c not in HIDDEN and _worth(frame[c])]
+    table = build(records, columns, metric, [role_of(r) for r in records])
+    for record, row in zip(records, table.rows, strict=True):
+        role = role_of(record)
+        if role != "level" and "swap" in columns:
+            name = clean(record["swap"])
+            row[columns.index("swap")] = Entry(
+                f"{name} minus its control" if role == AGAINST_CONTROL else f"{role}: {name}"
+            )
+    return table
+
+
+def trials(frame: Any) -> Table:
+    """Every trial with its status; columns without any value are left out."""
+    columns = [c for c in TRIALS if c in frame.columns]
+    columns += [
+        c
+        for c in frame.columns
+        if c not in columns and not str(c).startswith(("cost_", "warnings")) and _worth(frame[c])
+    ]
+    if "reason" in columns and frame["reason"].map(lambda v: is_missing(v) or v == "").all():
+        columns.remove("reason")
+    shown = frame.head(CUT)
+    table = build(shown.to_dict("records"), columns, Measure("", False))
+    return Table(table.headers, table.rows, [], len(frame) - len(shown))
+
+
+def _worth(series: Any) -> bool:
+    return not any(isinstance(v, dict) for v in series) and bool(series.notna().any())
+
+
+def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
+    """What each cell reached (mean, SD and number of its finished trials) beside what it cost.
+
+    A cost that no cell has is left out. None where there is neither.
+    """
+    records = [] if costs is None or costs.empty else costs.to_dict("records")
+    reached = _reached(trial_frame, metric.name)
+    known = [r.get("cell") for r in records]
+    records += [{"cell": name} for name in reached if name not in known]
+    if not records:
+        return None
+    cost_columns = [] if costs is None else [c for c in costs.columns if c not in IDENTITY and _worth(costs[c])]
+    table = build(records, ["cell", *cost_columns], metric)
+    if not reached:
+        return table
+    extra = [
+        Header("reached", f"{metric.label}, mean", "over finished trials", True),
+        Header("spread", "SD", "over finished trials", True),
+        Header("n", "n", "finished trials", True),
+    ]
+    rows = []
+    for record, row in zip(records, table.rows, strict=True):
+        mean, sd, n = reached.get(record["cell"], (math.nan, math.nan, 0))
+        shown = [Entry(score(v, metric), None if is_missing(v) else repr(float(v)), "number") for v in (mean, sd)]
+        rows.append([row[0], *shown, Entry(str(n), str(n), "number"), *row[1:]])
+    return Table([table.headers[0], *extra, *table.headers[1:]], rows)
+
+
+def _reached(frame: Any, metric: str) -> dict[Any, tuple[float, float, int]]:
+    if metric not in getattr(frame, "columns", ()) or "cell" not in frame.columns:
+        return {}
+    frame = frame[frame[metric].notna()]
+    if "phase" in frame.columns:
+        frame = frame[frame["phase"] != "tuning"]
+    if "status" in frame.columns:
+        frame = frame[frame["status"] == "done"]
+    found = frame.groupby("cell", sort=False)[metric].agg(["mean", "std", "count"])
+    return {cell: (row["mean"], row["std"], int(row["count"])) for cell, row in found.iterrows()}
+
+
+def facts(mapping: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as (dotted key, text) pairs."""
+    found: list[tuple[str, str]] = []
+    for key, value in (mapping or {}).items():
+        name = f"{prefix}{clean(key)}"
+        if isinstance(value, dict):
+            found += facts(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            nested = [v for v in value if isinstance(v, dict)]
+            found += [pair for i, v in enumerate(nested, 1) for pair in facts(_told(v), f"{name}.{i}.")]
+            found += [] if nested or not value else [(name, ", ".join(clean(v) for v in value))]
+        elif value is not None:
+            found.append((name, clean(value)))
+    return found
+
+
+def _told(start: dict[str, Any]) -> dict[str, Any]:
+    """Of each start of a study only when and how: the newest one's facts stand above."""
+    short = {k: start[k] for k in ("started", "command") if k in start}
+    return short or start

@@ -1,0 +1,168 @@
+"""The page in a browser without a network: it fits, it prints, and hostile names stay text."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+
+import pytest
+from fake_answer import HOSTILE, answer, hostile_answer
+
+from dopant.study.report import page
+
+WIDTHS = (390, 1280, 1920)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium; a missing one fails in CI and skips elsewhere."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs the programs chromium and chromedriver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    profile = tmp_path_factory.mktemp("profile")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
+                     "--disable-component-update", f"--user-data-dir={profile}"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    running = webdriver.Chrome(options=options, service=Service(driver))
+    yield running
+    running.quit()
+
+
+def opened(browser, tmp_path, study, width=1280, dark=False):
+    path = tmp_path / "report.html"
+    path.write_text(page(study), encoding="utf-8")
+    media = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get_log("performance")
+    browser.get(path.as_uri())
+    return path
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_screen(browser, tmp_path, width):
+    opened(browser, tmp_path, answer(), width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('svg.forest')].filter(s => s.checkVisibility()).length"
+    )
+    assert shown == 1  # one of the two widths
+    smallest = browser.execute_script(
+        "return Math.min(...[...document.querySelectorAll('svg.forest text')].filter(t => t.checkVisibility())"
+        ".map(t => t.getBoundingClientRect().height))"
+    )
+    assert smallest >= 12
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_texts_of_the_figure_stay_inside_it_and_apart(browser, tmp_path, width):
+    opened(browser, tmp_path, answer(), width)
+    boxes = browser.execute_script(
+        "const s = [...document.querySelectorAll('svg.forest')].find(s => s.checkVisibility());"
+        "const box = e => { const b = e.getBoundingClientRect();"
+        " return [b.left, b.top, b.right, b.bottom, e.textContent] };"
+        "return [box(s), ...[...s.querySelectorAll('text')].map(box)]"
+    )
+    outer, texts = boxes[0], boxes[1:]
+    assert len(texts) > 20
+    for left, top, right, bottom, content in texts:
+        assert left >= outer[0] - 1 and right <= outer[2] + 1 and top >= outer[1] - 1 and bottom <= outer[3] + 1, (
+            content
+        )
+    for i, a in enumerate(texts):
+        for b in texts[i + 1 :]:
+            across = min(a[2], b[2]) - max(a[0], b[0])
+            down = min(a[3], b[3]) - max(a[1], b[1])
+            assert across <= 1 or down <= 5, (a[4], b[4])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_is_legible_in_light_and_in_dark(browser, tmp_path, dark):
+    """Contrast of at least 4.5 between a text and its ground (WCAG 2.1, level AA)."""
+    opened(browser, tmp_path, answer(failed=1), dark=dark)
+    colours = browser.execute_script(
+        """
+        const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+            if (c !== 'rgba(0, 0, 0, 0)') return c; } };
+        return [...document.querySelectorAll('p, th, td, li, dt, dd, summary, figcaption, bdi, text, .tag, b, code')]
+            .filter(e => e.checkVisibility() && e.textContent.trim())
+            .map(e => [e instanceof SVGElement ? getComputedStyle(e).fill : getComputedStyle(e).color,
+                       ground(e), e.textContent.slice(0, 60)])
+        """
+    )
+    assert len(colours) > 200
+    for front, back, content in colours:
+        a, b = sorted((luminance(front), luminance(back)))
+        assert (b + 0.05) / (a + 0.05) >= 4.5, (content, front, back)
+    grounds = {back for _, back, _ in colours}
+    assert all((luminance(g) < 0.2) == dark for g in grounds)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)`, as WCAG defines it."""
+    channels = [int(v) / 255 for v in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("text", [t for t in HOSTILE if t != "\ud800"], ids=lambda t: ascii(t[:12]))
+def test_hostile_names_stay_text(browser, tmp_path, text):
+    opened(browser, tmp_path, hostile_answer(text), 390)
+    assert browser.title != "owned"
+    assert browser.execute_script("return document.querySelectorAll('script, img, iframe').length") == 0
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    name = browser.execute_script("return document.querySelector('h1').textContent")
+    assert name == text.replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
+    assert browser.execute_script("return document.querySelectorAll('#limits li').length") > 0
+
+
+def test_nothing_is_requested_but_the_page_itself(browser, tmp_path):
+    import json
+
+    path = opened(browser, tmp_path, answer())
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_it_prints_with_every_table_whole(browser, tmp_path):
+    opened(browser, tmp_path, answer())
+    pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(s => getComputedStyle(s).overflowX !== 'visible').length"
+    )
+    hidden = browser.execute_script(
+        "return [...document.querySelectorAll('.sentence, .comparisons figure')]"
+        ".filter(e => !e.checkVisibility()).length"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert (cut, hidden) == (0, 0)
+
+
+def test_the_keyboard_reaches_the_tables_and_the_folds(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    opened(browser, tmp_path, answer())
+    reached = []
+    for _ in range(30):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        active = browser.switch_to.active_element
+        reached.append(active.get_attribute("aria-label") or active.text)
+    assert "Table of effects" in reached and "What the words mean" in reached
+    fold = browser.find_element(By.CSS_SELECTOR, "details.words summary")
+    fold.send_keys(Keys.ENTER)
+    assert browser.find_element(By.CSS_SELECTOR, "details.words dl").is_displayed()
