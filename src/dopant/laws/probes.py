@@ -1,0 +1,163 @@
+"""Small hosts with one of each common slot, on which a component is checked that has no host yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from .._build import misfit, option_problems
+from .._slots import Call, Signature, as_call, measure_all
+from ..errors import DopantError, SlotMismatch
+from ..registry import ComponentInfo
+from ..streams import default_generators
+from .rules import LawResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _Recurrent(nn.Module):
+    """An LSTM over (batch, time, feature), read at its last step."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(5, 6, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class _Attentive(nn.Module):
+    """Tokens -> embedding -> self-attention -> layer norm -> linear on each token."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.mlp = nn.Sequential(nn.Linear(8, 12), nn.GELU(), nn.Linear(12, 8))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(tokens)
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        return self.mlp(self.norm(x))
+
+
+def _images(*layers: nn.Module, channels: int = 3, size: int = 8) -> Callable[[], tuple[nn.Module, Any]]:
+    return lambda: (nn.Sequential(*layers), torch.randn(4, channels, size, size))
+
+
+def _vectors(*layers: nn.Module, features: int) -> Callable[[], tuple[nn.Module, Any]]:
+    return lambda: (nn.Sequential(*layers), torch.randn(4, features))
+
+
+def _tokens() -> tuple[nn.Module, Any]:
+    return _Attentive(), torch.randint(0, 11, (4, 6))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A host with a sample, made under a fixed seed, and the slots to fill in it; a group is joined by '+'."""
+
+    name: str
+    make: Callable[[], tuple[nn.Module, Any]]
+    slots: tuple[str, ...]
+
+
+PROBES = (
+    Probe("linear 6 to 4", lambda: _vectors(nn.Linear(6, 4), features=6)(), ("0",)),
+    Probe("linear 16 to 10", lambda: _vectors(nn.Linear(16, 10), features=16)(), ("0",)),
+    Probe("linear 30 to 30 without bias", lambda: _vectors(nn.Linear(30, 30, bias=False), features=30)(), ("0",)),
+    Probe("convolution 3x3", lambda: _images(nn.Conv2d(3, 4, 3))(), ("0",)),
+    Probe("convolution 3x3, stride 2, padding 1", lambda: _images(nn.Conv2d(3, 2, 3, 2, 1))(), ("0",)),
+    Probe("convolution 1x1", lambda: _images(nn.Conv2d(3, 5, 1))(), ("0",)),
+    Probe("convolution 4x4 without bias", lambda: _images(nn.Conv2d(2, 3, 4, bias=False), channels=2)(), ("0",)),
+    Probe(
+        "a small CNN",
+        lambda: _images(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.BatchNorm1d(8), nn.Linear(8, 3),
+        )(),
+        ("1", "2", "3", "4", "5", "6", "8", "9", "7+10", "0+1"),
+    ),
+    Probe("an LSTM", lambda: (_Recurrent(), torch.randn(4, 7, 5)), ("lstm", "lstm+head")),
+    Probe("attention", _tokens, ("embedding", "attention", "norm", "mlp", "mlp.0", "mlp.1", "mlp.0+mlp.2")),
+)  # fmt: skip
+
+
+@cache
+def _measured(number: int) -> tuple[nn.Module, Call, dict[str, Signature]]:
+    with default_generators(number):
+        host, sample = PROBES[number].make()
+    return host, as_call(sample), measure_all(host, sample)
+
+
+def places(info: ComponentInfo) -> Iterator[tuple[str, str, Any, Any, int, list[str]]]:
+    """(probe, slot, old, signature, number of the probe, why it does not fit: empty if it does) for each slot."""
+    for number, probe in enumerate(PROBES):
+        for slot in probe.slots:
+            names = slot.split("+")
+            if (len(names) > 1) != (info.mode == "group"):
+                continue
+            host, _, signatures = _measured(number)
+            old: Any = {n: host.get_submodule(n) for n in names}
+            signature: Any = {n: signatures[n] for n in names}
+            if info.mode != "group":
+                old, signature = old[slot], signature[slot]
+            reason = misfit(info, old, signature)
+            yield probe.name, slot, old, signature, number, [reason] if reason else []
+
+
+def check(info: ComponentInfo, *, quick: bool = False, seed: int = 0) -> list[LawResult]:
+    """Every law on the component, in each slot of the probes that it fills, with its examples of options.
+
+    Options are the defaults, and each of `info.examples`. One result a law, slot and example; a component that cannot
+    be built, or fits nothing here, is a failed result of the law `fits` that says why.
+    """
+    from . import run_laws  # the package's front imports this file
+
+    results: list[LawResult] = []
+    examples = info.examples or ({},)
+    fitted: set[int] = set()
+    reasons: list[str] = []
+    for probe, slot, old, signature, number, misfits in places(info):
+        if misfits:
+            reasons += misfits
+            continue
+        for index, options in enumerate(examples):
+            wrong = option_problems(info, options)
+            if wrong:
+                return [LawResult("fits", False, "; ".join(wrong) + "; declare examples=({...},) with the options")]
+            where = f"{probe}, slot {slot}" + (f", {options}" if options else "")
+            try:
+                inside = _inside(info, number, slot, options, seed) if info.mode == "group" else None
+                found = run_laws(info, old, signature, quick=quick, seed=seed, options=options, inside=inside)
+            except SlotMismatch as error:
+                reasons += error.problems
+                continue
+            except DopantError as error:
+                found = [LawResult("fits", False, str(error))]
+            fitted.add(index)
+            results += [LawResult(r.law, r.passed, r.message, where) for r in found]
+    for index, options in enumerate(examples):
+        if index not in fitted:
+            why = "; ".join(dict.fromkeys(reasons)) or "no slot of its kind"
+            with_options = f" with {options}" if options else ""
+            results.append(LawResult("fits", False, f"it fits no slot of the built-in probes{with_options}: {why}"))
+    return results
+
+
+def _inside(info: ComponentInfo, number: int, slot: str, options: dict[str, Any], seed: int) -> dict[str, Signature]:
+    from .._swap import fill  # swapping runs the laws
+    from ..streams import Streams
+
+    host, sample, _ = _measured(number)
+    filled = fill(host, {slot: {"component": info, **options}}, sample, Streams(seed), laws=False)
+    signatures = measure_all(filled, sample)
+    return {name: signatures[name] for name in slot.split("+")}

@@ -1,0 +1,154 @@
+"""Deliberately bad components for a slot like Linear(6, 4): each breaks one law and no other.
+
+`BAD` maps a law to the factories that only it refuses; `FALSE` maps a fact to (the law that tests it, a factory for
+which declaring the fact is a lie).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Honest(nn.Module):
+    """tanh of a linear map: obeys everything. The bad ones change one thing in it."""
+
+    def __init__(self, inputs: int = 6, outputs: int = 4):
+        super().__init__()
+        self.fc = nn.Linear(inputs, outputs)
+
+    def forward(self, x):
+        return torch.tanh(self.fc(x))
+
+
+class WrongShape(Honest):
+    def __init__(self):
+        super().__init__(6, 5)
+
+
+class WrongDtype(Honest):
+    """Gives double for single, and double for double."""
+
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class KnowsTheBatchSize(Honest):
+    def forward(self, x):
+        return super().forward(x) / len(x)
+
+
+class CentresTheBatchInTraining(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y - y.mean(0) if self.training else y
+
+
+class BlocksTheInputGradient(Honest):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+class HasAnIdleParameter(Honest):
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Parameter(torch.ones(3))
+
+
+class _HalfGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 0.5 * gradient
+
+
+class GivesHalfTheGradient(Honest):
+    def forward(self, x):
+        return _HalfGradient.apply(super().forward(x))
+
+
+class DrawsFromNumpyInTraining(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y * float(np.random.uniform(0.5, 1.5)) if self.training else y
+
+
+class HasDrawsOfItsOwnInTraining(Honest):
+    """A constant factor from a generator of its own, which moves on at each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.source = [0]
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self.training:
+            return y
+        self.source[0] += 1
+        return y * (1 + 0.1 * np.random.default_rng(self.source[0]).uniform())
+
+
+class IsFaintlyNoisyInEvaluation(Honest):
+    """Noise far below every tolerance: only exact comparison sees it."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y + 1e-6 * torch.randn(y.shape[1:], dtype=y.dtype)
+
+
+class KeepsAConstantOutsideItsState(Honest):
+    def __init__(self):
+        super().__init__()
+        self.constant = torch.randn(4).tolist()
+
+    def forward(self, x):
+        return super().forward(x) + torch.tensor(self.constant, dtype=x.dtype)
+
+
+class ClampsItsInputInPlace(Honest):
+    def forward(self, x):
+        return super().forward(x.clamp_(-0.5, 0.5))
+
+
+class CancelsInSinglePrecision(Honest):
+    def forward(self, x):
+        return (super().forward(x) + 1e5) - 1e5
+
+
+def _factory(module: type[nn.Module]):
+    def factory(old, signature):
+        return module()
+
+    factory.__name__ = module.__name__
+    return factory
+
+
+BAD = {
+    "signature": [WrongShape],
+    "batch": [KnowsTheBatchSize],
+    "no-leak": [CentresTheBatchInTraining],
+    "gradient": [BlocksTheInputGradient, HasAnIdleParameter, GivesHalfTheGradient],
+    "no-hidden-randomness": [DrawsFromNumpyInTraining],
+    "eval-deterministic": [IsFaintlyNoisyInEvaluation],
+    "state": [KeepsAConstantOutsideItsState],
+    "input-kept": [ClampsItsInputInPlace],
+    "precision": [CancelsInSinglePrecision],
+    "linear": [Honest],
+    "unitary": [Honest],
+}
+DECLARES = {"linear": {"linear": True}, "unitary": {"unitary": True}}  # what the bad ones of these laws claim
+
+FALSE = {
+    "stochastic_in_eval": "eval-deterministic",
+    "couples_samples": "no-leak",
+    "no_input_gradient": "gradient",
+    "changes_shape": "signature",
+    "linear": "linear",
+    "unitary": "unitary",
+}
+
+factory_of = _factory

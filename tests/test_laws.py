@@ -1,0 +1,268 @@
+"""Each law refuses what it is for, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bad_components as bad
+import dopant as dp
+from dopant._slots import measure
+from dopant.laws import LAWS, QUICK, check, judge, run_laws
+from dopant.registry import ComponentInfo
+
+OLD = nn.Linear(6, 4)
+SIGNATURE = measure(nn.Sequential(OLD), torch.randn(4, 6))["0"]
+
+
+def info(factory, **options) -> ComponentInfo:
+    return ComponentInfo(factory.__name__, factory, **options)
+
+
+def broken(module, facts=None, **options) -> dict[str, str]:
+    component = info(bad.factory_of(module), facts=facts or {})
+    return {r.law: r.message for r in run_laws(component, OLD, SIGNATURE, **options) if not r.passed}
+
+
+def test_an_honest_component_obeys_every_law():
+    results = run_laws(bad.factory_of(bad.Honest), OLD, SIGNATURE)
+    assert [r.law for r in results] == list(LAWS)
+    assert all(r.passed for r in results)
+    assert {r.law for r in results if r.message.startswith("not tested")} == {"linear", "unitary"}
+
+
+@pytest.mark.parametrize(("law", "module"), [(law, module) for law in bad.BAD for module in bad.BAD[law]])
+def test_a_bad_component_is_refused_by_its_law_alone(law, module):
+    assert set(broken(module, bad.DECLARES.get(law))) == {law}
+
+
+def test_every_law_has_a_bad_component():
+    assert set(bad.BAD) == set(LAWS)
+
+
+@pytest.mark.parametrize("fact", bad.FALSE)
+def test_a_false_declaration_is_refused_by_the_law_that_tests_it(fact):
+    assert set(broken(bad.Honest, {fact: True})) == {bad.FALSE[fact]}
+
+
+def test_the_wrong_dtype_is_refused():
+    assert "float64" in broken(bad.WrongDtype)["signature"]
+
+
+def test_draws_of_a_components_own_are_refused():
+    assert "draws of its own" in broken(bad.HasDrawsOfItsOwnInTraining)["no-hidden-randomness"]
+
+
+class Noisy(bad.Honest):
+    def forward(self, x):
+        return super().forward(x) + 0.3 * torch.randn(x.shape[0], 4, dtype=x.dtype)
+
+
+class Centred(bad.Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y - y.mean(0)
+
+
+class Rotation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.angles = nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x):
+        return x @ torch.linalg.matrix_exp(self.angles - self.angles.T)
+
+
+@pytest.mark.parametrize(
+    ("module", "fact"),
+    [(Noisy, "stochastic_in_eval"), (Centred, "couples_samples"), (bad.BlocksTheInputGradient, "no_input_gradient"),
+     (lambda: nn.Linear(6, 4), "linear")],
+)  # fmt: skip
+def test_a_true_declaration_passes(module, fact):
+    module.__name__ = fact
+    assert broken(module, {fact: True}) == {}
+
+
+def test_noise_that_is_not_declared_is_refused():
+    assert "declare stochastic_in_eval" in broken(Noisy)["eval-deterministic"]
+
+
+def test_coupling_that_is_not_declared_is_refused_in_values():
+    assert {"batch", "no-leak"} <= set(broken(Centred))
+
+
+class LeaksGradientOnly(bad.Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y + y.mean(0) - y.mean(0).detach()
+
+
+def test_a_leak_that_shows_only_in_the_gradient_is_refused():
+    assert "gradient of samples" in broken(LeaksGradientOnly)["no-leak"]
+
+
+def test_a_true_unitary_and_linear_component_passes_both():
+    old = nn.Linear(6, 6)
+    signature = measure(nn.Sequential(old), torch.randn(3, 6))["0"]
+    component = info(bad.factory_of(Rotation), facts={"linear": True, "unitary": True})
+    results = run_laws(component, old, signature)
+    assert [r for r in results if not r.passed or r.message] == []
+
+
+class ZeroGate(bad.Honest):
+    """A gate that starts at zero: no gradient passes it at the start, which is meant."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return x[:, :4] + self.gate * super().forward(x)
+
+
+def test_a_gate_that_starts_at_zero_is_no_blocked_gradient():
+    assert broken(ZeroGate) == {}
+
+
+class ComplexWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 4, dtype=torch.complex64))
+
+    def forward(self, x):
+        return (x.to(self.weight.dtype) @ self.weight).abs().square()
+
+
+def test_complex_parameters_are_tested_like_real_ones():
+    assert broken(ComplexWeights) == {}
+
+
+class WrongComplexGradient(ComplexWeights):
+    def forward(self, x):
+        weight = torch.complex(self.weight.real, self.weight.imag.detach() * 2 - self.weight.imag)
+        return (x.to(weight.dtype) @ weight).abs().square()
+
+
+def test_a_wrong_gradient_of_complex_parameters_is_refused():
+    assert "central differences" in broken(WrongComplexGradient)["gradient"]
+
+
+class Dropped(bad.Honest):
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.5, self.training)
+
+
+def test_dropout_is_no_hidden_randomness():
+    assert broken(Dropped) == {}
+
+
+class Squeezes(bad.Honest):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+def test_a_component_that_squeezes_a_batch_of_one_is_refused():
+    assert "batch 1" in broken(Squeezes)["signature"]
+
+
+def test_a_component_that_cannot_run_gives_one_result_with_its_error():
+    results = run_laws(bad.factory_of(lambda: nn.Linear(5, 4)), OLD, SIGNATURE)
+    assert [(r.law, r.passed) for r in results] == [("signature", False)]
+    assert "RuntimeError" in results[0].message
+
+
+def test_a_wrapper_answers_for_itself_and_not_for_the_module_in_it():
+    old = nn.BatchNorm1d(6)
+    signature = measure(nn.Sequential(old), torch.randn(4, 6))["0"]
+    wrapper = ComponentInfo("doubled", lambda old, signature: nn.Sequential(old, nn.Tanh()), mode="wrap")
+    results = {r.law: r for r in run_laws(wrapper, old, signature)}
+    assert all(r.passed for r in results.values())
+    assert "breaks it too" in results["no-leak"].message
+    replacement = ComponentInfo("norm", lambda old, signature: nn.BatchNorm1d(6))
+    assert [r.law for r in run_laws(replacement, old, signature) if not r.passed] == ["no-leak"]
+
+
+def test_the_laws_leave_component_and_global_generators_alone():
+    module = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    before = {n: v.clone() for n, v in module.state_dict().items()}
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    component = info(lambda old, signature: module, facts={"couples_samples": True})
+    results = judge(component, module, SIGNATURE, build=lambda seed: copy.deepcopy(module))
+    assert len(results) == len(LAWS)
+    assert all(torch.equal(before[n], v) for n, v in module.state_dict().items())
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert np.array_equal(states[1], np.random.get_state()[1])
+
+
+def test_quick_laws_are_a_part_of_all():
+    assert set(QUICK) < set(LAWS)
+    results = run_laws(bad.factory_of(bad.Honest), OLD, SIGNATURE, quick=True)
+    assert [r.law for r in results] == QUICK
+
+
+@pytest.mark.parametrize("law", [law for law in bad.BAD if law in QUICK])
+def test_the_quick_form_refuses_the_first_bad_component_too(law):
+    assert law in broken(bad.BAD[law][0], quick=True)
+
+
+def test_check_finds_the_slots_that_a_component_fills():
+    def factory(old, signature):
+        return nn.Linear(old.in_features, old.out_features)
+
+    results = check(info(factory, fills=nn.Linear, facts={"linear": True}))
+    assert all(r.passed for r in results)
+    assert "linear 6 to 4, slot 0" in {r.where for r in results}
+    assert "attention, slot mlp.0" in {r.where for r in results}  # a linear layer over (batch, token, feature)
+
+
+def test_check_says_when_a_component_fits_nothing():
+    (result,) = check(info(lambda old, signature: nn.Identity(), fills=nn.Bilinear))
+    assert (result.law, result.passed) == ("fits", False)
+    assert "it fills Bilinear" in result.message
+
+
+def test_check_tries_the_declared_examples_and_asks_for_them():
+    def factory(old, signature, *, width):
+        return nn.Sequential(nn.Linear(old.in_features, width), nn.Linear(width, old.out_features))
+
+    (result,) = check(info(factory, fills=nn.Linear))
+    assert "needs the option 'width'" in result.message
+    results = check(info(factory, fills=nn.Linear, examples=({"width": 2}, {"width": 5})))
+    assert all(r.passed for r in results)
+    assert any("{'width': 5}" in r.where for r in results)
+
+
+class NarrowPair:
+    """A group whose first end gives fewer features than the slot did, and whose second end takes them."""
+
+    def __new__(cls, old, signature, width=3):
+        first, second = old
+        return {
+            first: nn.Linear(signature[first].inputs[-1], width),
+            second: nn.Linear(width, signature[second].outputs[-1]),
+        }
+
+
+def test_a_group_that_changes_its_inner_shape_is_tested_inside_its_host():
+    pair = ComponentInfo("narrow", NarrowPair, (nn.Linear,), mode="group", facts={"changes_shape": True})
+    results = check(pair)
+    assert all(r.passed for r in results), [r for r in results if not r.passed]
+    same = ComponentInfo(
+        "same", lambda old, signature: {n: nn.Linear(m.in_features, m.out_features) for n, m in old.items()},
+        (nn.Linear,), mode="group", facts={"changes_shape": True},
+    )  # fmt: skip
+    assert {r.law for r in check(same) if not r.passed} == {"signature"}
+
+
+def test_a_refused_component_names_the_law():
+    with pytest.raises(dp.ComponentRefused) as caught:
+        dp.swap(nn.Sequential(OLD), {"0": "test-knows-the-batch-size"}, torch.randn(4, 6))
+    assert caught.value.law == "batch"
+    assert "slot '0'" in str(caught.value)
+
+
+dp.component("test-knows-the-batch-size", fills=nn.Linear)(bad.factory_of(bad.KnowsTheBatchSize))
