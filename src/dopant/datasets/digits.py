@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ..registry import register_dataset
@@ -14,6 +16,6 @@ def digits() -> Source:
     each replicate draws its own stratified split. Source: UCI Optical Recognition of Handwritten Digits (test part)."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     inputs = torch.from_numpy(bunch.images).to(torch.float32).unsqueeze(1) / 8 - 1
     return Source(Pool(inputs, torch.from_numpy(bunch.target).to(torch.int64)), classes=10, name="digits")

@@ -255,7 +255,7 @@ def count_classes(*pools: Pool | None) -> int | None:
     return max(int(t.max()) for t in labels if len(t)) + 1
 
 
-def pools_of(arrays: Mapping[str, torch.Tensor]) -> dict[str, Pool]:
+def pools_of(arrays: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """{"train": Pool, …} from arrays named train_inputs, train_targets, …"""
     parts = dict.fromkeys(name.rsplit("_", 1)[0] for name in arrays)
     return {part: Pool(arrays[f"{part}_inputs"], arrays[f"{part}_targets"]) for part in parts}

@@ -61,18 +61,17 @@ def fan_out(old: nn.Module) -> int:
 
 def spread(old: nn.Module, width: int, bias: bool = True) -> nn.Module:
     """A layer from the inputs of `old` to `width` features, looking at the same window, on its device and dtype."""
-    place = {"device": old.weight.device, "dtype": old.weight.dtype}
+    place: dict[str, Any] = {"device": old.weight.device, "dtype": old.weight.dtype}
     if isinstance(old, nn.Conv2d):
-        return nn.Conv2d(
-            old.in_channels, width, old.kernel_size, old.stride, old.padding, old.dilation, bias=bias, **place
-        )
+        window: Any = (old.kernel_size, old.stride, old.padding, old.dilation)
+        return nn.Conv2d(old.in_channels, width, *window, bias=bias, **place)
     assert isinstance(old, nn.Linear)
     return nn.Linear(old.in_features, width, bias=bias, **place)
 
 
 def gather(old: nn.Module, width: int, bias: bool = True) -> nn.Module:
     """A layer from `width` features to the outputs of `old`, at each position on its own."""
-    place = {"device": old.weight.device, "dtype": old.weight.dtype}
+    place: dict[str, Any] = {"device": old.weight.device, "dtype": old.weight.dtype}
     if isinstance(old, nn.Conv2d):
         return nn.Conv2d(width, old.out_channels, 1, bias=bias, **place)
     assert isinstance(old, nn.Linear)

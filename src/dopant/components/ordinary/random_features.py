@@ -27,6 +27,11 @@ class RandomFeatures(Sized, Lifecycle):
     kernel in memory and time almost linear in the width, where a dense W would take hundreds of megabytes.
     """
 
+    weight: torch.Tensor  # (width, inputs), only if dense
+    signs: torch.Tensor  # (blocks, 3, side), only if structured
+    phase: torch.Tensor  # (width,)
+    bandwidth: torch.Tensor  # ()
+
     def __init__(self, old: nn.Module, wanted: int, projection: str):
         super().__init__()
         self.window = _window(old)
@@ -34,7 +39,7 @@ class RandomFeatures(Sized, Lifecycle):
         outputs, bias = fan_out(old), old.bias is not None
         self.wanted = wanted
         self.width = nearest_width(lambda w: outputs * (w + bias), wanted)
-        place = {"device": old.weight.device, "dtype": old.weight.dtype}
+        place: dict[str, Any] = {"device": old.weight.device, "dtype": old.weight.dtype}
         if projection == "auto":
             dense = self.window is not None or self.width * self.inputs <= _DENSE_LIMIT
             projection = "dense" if dense else "structured"

@@ -32,9 +32,10 @@ def propagate(matrices: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     rows = _real_rows(gates)
     with torch.no_grad():
         # pieces (re Re U, re Im U, im Re U, im Im U) of a product make re and im by signs; the gate absorbs them
-        turned = torch.cat([rows[:, n:], -rows[:, :n]], dim=1)
-        steps = torch.cat([rows[:, :n], turned[:, :n], turned], dim=1)
-    chunks = [_Propagate.apply(chunk, rows, steps) for chunk in matrices.split(max(1, _CACHED // n**2))]
+        back = rows.mT
+        forth = torch.cat([rows, rows[:, n:], -rows[:, :n]], dim=1)
+        back = torch.cat([back[:, :n], -back[:, n:], back[:, n:], back[:, :n]], dim=1)
+    chunks = [_Propagate.apply(chunk, rows, forth, back) for chunk in matrices.split(max(1, _CACHED // n**2))]
     states = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
     return states if all_sound else torch.where(sound[:, None, None], states, math.nan)
 
@@ -61,7 +62,9 @@ class _Propagate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, matrices: torch.Tensor, rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, matrices: torch.Tensor, rows: torch.Tensor, forth: torch.Tensor, back: torch.Tensor
+    ) -> torch.Tensor:
         batch, n, _ = matrices.shape
         reps = len(rows)
         values, vectors = torch.linalg.eigh((matrices + matrices.mT) / (2 * reps))
@@ -74,44 +77,45 @@ class _Propagate(torch.autograd.Function):
         for k in range(reps):
             states.append(state)
             pieces.append(state @ data)
-            state = (pieces[k].view(batch, 4 * n) @ steps[k]).view(batch, 2, n)
-        ctx.save_for_backward(matrices, rows, values, vectors, data, *states, *pieces)
+            state = (pieces[k].view(batch, 4 * n) @ forth[k]).view(batch, 2, n)
+        ctx.save_for_backward(matrices, rows, back, values, vectors, data, torch.stack(states), torch.stack(pieces))
         return state
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        matrices, rows, values, vectors, data, *kept = ctx.saved_tensors
+        matrices, rows, back, values, vectors, data, states, pieces = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # somebody wants a second derivative
             inputs = [t for t, w in zip((matrices, rows), wanted, strict=True) if w]
             found = iter(torch.autograd.grad(propagate_plainly(matrices, rows), inputs, gradient, create_graph=True))
-            return (*(next(found) if w else None for w in wanted), None)
+            return (*(next(found) if w else None for w in wanted), None, None)
         batch, n, _ = matrices.shape
         reps = len(rows)
-        states, pieces = kept[:reps], kept[reps:]
-        after_gate, before_gate = [gradient] * reps, [gradient] * reps
-        g = gradient
-        for k in reversed(range(reps)):
-            after_gate[k] = g
-            if k or wanted[0]:
-                before_gate[k] = (g.reshape(batch, 2 * n) @ rows[k].T).view(batch, 2, n)
-            if k:
-                g = _apply_pieces(before_gate[k] @ data, -1)
+        g = (gradient.reshape(batch, 2 * n) @ rows[-1].T).view(batch, 2, n)
+        before_gate, returned = [g], []  # from the last repetition to the first
+        for k in reversed(range(reps - 1)):
+            returned.append(g @ data)
+            g = (returned[-1].view(batch, 4 * n) @ back[k]).view(batch, 2, n)
+            before_gate.append(g)
+        after_gate = gradient.unsqueeze(0)
+        if returned:
+            after_gate = torch.cat([_apply_pieces(torch.stack(returned[::-1]), -1), after_gate])
         return (
-            _gradient_of_matrices(values, vectors, states, before_gate) if wanted[0] else None,
-            _gradient_of_rows([_apply_pieces(p, 1) for p in pieces], after_gate) if wanted[1] else None,
+            _gradient_of_matrices(values, vectors, states, torch.stack(before_gate[::-1])) if wanted[0] else None,
+            _gradient_of_rows(_apply_pieces(pieces, 1), after_gate) if wanted[1] else None,
+            None,
             None,
         )
 
 
 def _apply_pieces(pieces: torch.Tensor, sign: int) -> torch.Tensor:
-    """(batch, 2, 2n) products of (re, im) with (Re U | Im U) -> (batch, 2, n): U psi, or conj(U) psi for sign -1.
+    """(r, batch, 2, 2n) products of (re, im) with (Re U | Im U) -> (r, batch, 2, n): U psi, or conj(U) psi for sign -1.
 
     U is symmetric, so conj(U) is its adjoint.
     """
-    n = pieces.shape[2] // 2
-    swapped = torch.stack([-pieces[:, 1, n:], pieces[:, 0, n:]], dim=1)
-    return torch.add(pieces[:, :, :n], swapped, alpha=sign)
+    n = pieces.shape[-1] // 2
+    swapped = torch.stack([-pieces[:, :, 1, n:], pieces[:, :, 0, n:]], dim=2)
+    return torch.add(pieces[..., :n], swapped, alpha=sign)
 
 
 def _real_rows(gates: torch.Tensor) -> torch.Tensor:
@@ -120,16 +124,15 @@ def _real_rows(gates: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.cat([real, imaginary], dim=2), torch.cat([-imaginary, real], dim=2)], dim=1)
 
 
-def _gradient_of_rows(before: list[torch.Tensor], after: list[torch.Tensor]) -> torch.Tensor:
-    """(r, 2n, 2n): the sum over samples of before^T after."""
-    reps, width = len(before), 2 * before[0].shape[2]
-    return torch.stack(before).view(reps, -1, width).mT @ torch.stack(after).view(reps, -1, width)
+def _gradient_of_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """(r, 2n, 2n): the sum over samples of before^T after, both (r, batch, 2, n)."""
+    return before.flatten(2).mT @ after.flatten(2)
 
 
 def _gradient_of_matrices(
-    values: torch.Tensor, vectors: torch.Tensor, states: list[torch.Tensor], gradients: list[torch.Tensor]
+    values: torch.Tensor, vectors: torch.Tensor, states: torch.Tensor, gradients: torch.Tensor
 ) -> torch.Tensor:
-    """dL/dX from the states before each exp(iA) and the gradients after it.
+    """dL/dX from the states before each exp(iA) and the gradients after it, both (r, batch, 2, n).
 
     In the eigenbasis dL/dA_jk = sinc((l_j - l_k)/2) Re sum_r conj(-i e^{-i l_j/2} g_j) e^{i l_k/2} y_k. No eigenvalue
     difference is divided by, so repeated eigenvalues (zero, constant, identity inputs) are as good as any.
@@ -137,9 +140,10 @@ def _gradient_of_matrices(
     """
     batch, n = values.shape
     reps = len(states)
+    states, gradients = (rows.permute(1, 2, 0, 3).reshape(batch, 2 * reps, n) for rows in (states, gradients))
     cos, sin = (values / 2).cos()[:, None], (values / 2).sin()[:, None]
-    y = (torch.stack(states, dim=2).view(batch, 2 * reps, n) @ vectors).view(batch, 2, reps, n)
-    g = (torch.stack(gradients, dim=2).view(batch, 2 * reps, n) @ vectors).view(batch, 2, reps, n)
+    y = (states @ vectors).view(batch, 2, reps, n)
+    g = (gradients @ vectors).view(batch, 2, reps, n)
     y_re, y_im, g_re, g_im = y[:, 0], y[:, 1], g[:, 0], g[:, 1]
     y = torch.cat([y_re * cos - y_im * sin, y_im * cos + y_re * sin], dim=1)  # e^{i l/2} y
     g = torch.cat([g_im * cos - g_re * sin, -g_re * cos - g_im * sin], dim=1)  # -i e^{-i l/2} g

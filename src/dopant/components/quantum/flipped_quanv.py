@@ -53,6 +53,8 @@ class KernelConv(nn.Module):
     Raises ConfigError for sizes that cannot be, all at once.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: Any, padding: Any, bias_init: str
     ):

@@ -62,6 +62,9 @@ class ReuploadLinear(nn.Module):
     Raises ConfigError for sizes and options that cannot be, all at once. Inputs that are not finite give NaN.
     """
 
+    bias: nn.Parameter | None
+    log_scale: nn.Parameter | None
+
     def __init__(
         self,
         in_features: int,
