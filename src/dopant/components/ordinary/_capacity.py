@@ -95,7 +95,7 @@ class Sized(nn.Module):
         have = trainable(self)
         line = f"width {self.width}: {have} trainable numbers, {self.wanted} wanted"
         if have != self.wanted and self.wanted:
-            line += f" ({100 * (have - self.wanted) / self.wanted:+.1f} %, the nearest with a whole width of at least 1)"
+            line += f" ({100 * (have - self.wanted) / self.wanted:+.1f} %, the nearest whole width of at least 1)"
         return line
 
     def extra_repr(self) -> str:
