@@ -65,7 +65,7 @@ def test_several_mistakes_are_told_at_once(tmp_path):
 
 
 def test_a_damaged_study_file_is_located(tmp_path):
-    (tmp_path / "study.toml").write_text("[study]\nhost = 'creep-cnn\n")
+    (tmp_path / "study.toml").write_text("[study]\nhost = 'creep-cnn\nseed = 0\n")
     refused(dopant("run", "study.toml", folder=tmp_path), "study.toml", "line 2")
     (tmp_path / "study.toml").write_bytes(b"\xff\xfe\x00")
     refused(dopant("run", "study.toml", folder=tmp_path), "study.toml")
@@ -73,7 +73,11 @@ def test_a_damaged_study_file_is_located(tmp_path):
 
 def test_absent_data_are_answered_with_both_ways_out(tmp_path):
     (tmp_path / "empty").mkdir()
-    env = {"DOPANT_DATA": str(tmp_path / "empty"), "DOPANT_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    env = {
+        "DOPANT_DATA": str(tmp_path / "empty"),
+        "DOPANT_CACHE": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",
+    }
     result = dopant("run", "--data", "cifar10", "--swap", "head=reupload-linear", folder=tmp_path, env=env)
     refused(result, "DOPANT_DATA", "download")
 
@@ -81,9 +85,7 @@ def test_absent_data_are_answered_with_both_ways_out(tmp_path):
 def test_a_damaged_data_file_is_named(tmp_path):
     (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 this is no archive")
     env = {"DOPANT_DATA": str(tmp_path), "DOPANT_CACHE": str(tmp_path / "cache")}
-    refused(
-        dopant("run", "--data", "mnist", "--swap", "head=reupload-linear", folder=tmp_path, env=env), "mnist.npz"
-    )
+    refused(dopant("run", "--data", "mnist", "--swap", "head=reupload-linear", folder=tmp_path, env=env), "mnist.npz")
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path):
@@ -98,7 +100,9 @@ def test_help_and_lists_answer_without_a_study(tmp_path):
     assert "Swap the components" in dopant("--help", folder=tmp_path).stdout
     names = {row["name"] for row in json.loads(dopant("components", "--json", folder=tmp_path).stdout)}
     assert {"flipped-quanv", "reupload-linear", "frozen", "bottleneck-mlp"} <= names
-    linear = {r["name"] for r in json.loads(dopant("components", "--fills", "Linear", "--json", folder=tmp_path).stdout)}
+    linear = {
+        r["name"] for r in json.loads(dopant("components", "--fills", "Linear", "--json", folder=tmp_path).stdout)
+    }
     assert "reupload-linear" in linear
     assert {r["name"] for r in json.loads(dopant("hosts", "--json", folder=tmp_path).stdout)} >= {"creep-cnn", "mlp"}
     assert {r["name"] for r in json.loads(dopant("datasets", "--json", folder=tmp_path).stdout)} >= {"digits", "mnist"}

@@ -6,7 +6,7 @@ The public names are imported when they are first used: `import dopant` loads ne
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _NAMES = {
     "Study": (".study.config", "Study"),
     "Tuning": (".study.config", "Tuning"),
     "run": (".study.run", "run"),
-    "load": (".study.answer", "load"),
+    "load": (".study.results", "load"),
     "Answer": (".study.answer", "Answer"),
     "analyse": (".study.analysis", "analyse"),
     "DopantError": (".errors", "DopantError"),
@@ -51,14 +51,6 @@ _NAMES = {
 }
 
 __all__ = sorted(_NAMES)
-
-if TYPE_CHECKING:
-    from ._slots import Call as Call
-    from ._slots import Signature as Signature
-    from ._slots import measure as slots
-    from ._swap import swap as swap
-    from .study.run import run as run
-
 
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:

@@ -13,6 +13,8 @@ from torch.utils import _pytree as pytree
 from ._slots import CallSpec, Signature
 from .registry import ComponentInfo
 
+SLOT_MARK = "_dopant_slot"  # attribute of a module that was replaced: the name it had in the host
+
 
 class DopantWarning(UserWarning):
     """Something that works and is probably not what was meant."""
@@ -71,9 +73,13 @@ def after(signature: Signature) -> Signature:
 
 
 def put(modules: dict[str, nn.Module], old: nn.Module, new: nn.Module) -> None:
-    """Replace `old` under every name it has. modules: by name, as they were before any replacement."""
+    """Replace `old` under every name it has. modules: by name, as they were before any replacement.
+
+    Where the old module lives on inside the new one it keeps its name for random draws (see training/reseed.py).
+    """
     for name, module in modules.items():
         if module is old and name:
+            old.__dict__.setdefault(SLOT_MARK, name)
             parent, _, leaf = name.rpartition(".")
             modules[parent]._modules[leaf] = new
 

@@ -32,16 +32,14 @@ With = Annotated[list[Path] | None, typer.Option("--with", help="Python file tha
 
 
 def main() -> None:
-    """Entry point: exit codes 0 done, 2 the request is wrong, 3 some trials failed, 4 found wanting, 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 2 the request is wrong, 3 trials failed, 4 found wanting, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # click returns the code of a typer.Exit here instead of raising it
     except DopantError as error:
         _stop(str(error), error.exit_code)
     except KeyboardInterrupt:
         _stop("interrupted; the state is saved, the same command goes on", 130)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
     except typer.Abort:
         sys.exit(130)
     except BrokenPipeError:
@@ -54,6 +52,7 @@ def main() -> None:
             raise
         error.show()
         sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupt(*_: Any) -> None:
@@ -160,7 +159,7 @@ def report(
 ) -> None:
     """Write the page, or the tables, of a study again."""
     from .errors import ConfigError
-    from .study.answer import load
+    from .study.results import load
 
     answer = load(folder)
     if format_ == "html":
@@ -207,11 +206,15 @@ def components(
     rows = [
         {
             "name": info.name, "fills": _fills_text(info.fills), "mode": info.mode, "control": info.control or "",
-            "paper": info.paper or "", "controls": list(info.controls), "doc": info.doc.split("\n\n")[0].replace("\n", " "),
+            "paper": info.paper or "", "controls": list(info.controls), "doc": _first_line(info.doc),
         }
         for info in registry.list_components(fills)
     ]  # fmt: skip
     _list(rows, as_json, ("name", "fills", "control", "doc"))
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _fills_text(fills: Any) -> str:
@@ -320,10 +323,7 @@ def _named(registry: Any, files: list[Path] | None, as_json: bool) -> None:
     import inspect as introspection
 
     _load(files)
-    rows = [
-        {"name": name, "doc": (introspection.getdoc(registry.get(name)) or "").split("\n\n")[0].replace("\n", " ")}
-        for name in registry.names()
-    ]
+    rows = [{"name": name, "doc": _first_line(introspection.getdoc(registry.get(name)))} for name in registry.names()]
     _list(rows, as_json, ("name", "doc"))
 
 

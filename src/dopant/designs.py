@@ -35,8 +35,8 @@ class Cell:
 class Contrast:
     """One effect: `cell` minus `versus`, beside its pre-named `controls` (names of cells). All are names of cells.
 
-    swap: how the effect is called, such as `head=reupload-linear`. control_of: set where this contrast is itself that of
-    a control or a variant (`role` says which), shown beside the effect but outside the Holm family.
+    swap: how the effect is called, such as `head=reupload-linear`. role: "level", or "control" or "variant" for one that
+    is shown beside the effects but stands outside the Holm family. missing_controls: sentences, why one is not there.
     """
 
     swap: str
@@ -44,7 +44,7 @@ class Contrast:
     versus: str
     controls: tuple[str, ...] = ()
     role: str = "level"
-    missing_controls: tuple[str, ...] = ()  # sentences: why one could not be built
+    missing_controls: tuple[str, ...] = ()
 
 
 def as_spec(value: Any) -> Spec:

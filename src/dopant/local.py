@@ -6,6 +6,7 @@ object is refused instead of continued. Trials that use one run in the caller's 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from typing import Any
@@ -54,10 +55,8 @@ def fingerprint(value: Any) -> str:
         digest.update(
             f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(type(value)))}".encode()
         )
-        try:
+        with contextlib.suppress(OSError, TypeError):  # built in a shell or by functools.partial: the name must do
             digest.update(inspect.getsource(value).encode())
-        except (OSError, TypeError):  # built in a shell or by functools.partial: the name must do
-            pass
     else:
         for leaf in pytree.tree_leaves(getattr(value, "arrays", value)):
             if isinstance(leaf, torch.Tensor):

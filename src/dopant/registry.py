@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -195,6 +196,31 @@ def check_options(
     for option, parameter in free.items():
         if parameter.default is parameter.empty and option not in options and option not in ("generator", "target"):
             problems.append(f"{kind} {name!r} needs the option {option!r}")
+    return problems + _wrong_types(kind, name, function, {k: v for k, v in options.items() if k in free})
+
+
+def _wrong_types(kind: str, name: str, function: Callable, options: dict[str, Any]) -> list[str]:
+    """Options whose value is not of the annotated type; where an annotation cannot be resolved, nothing is said."""
+    from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+    if not options:
+        return []
+    try:
+        target = function.__init__ if isinstance(function, type) else function
+        hints = typing.get_type_hints(target)
+    except Exception:  # a name that exists for type checkers only
+        return []
+    problems = []
+    for option, value in options.items():
+        if option not in hints:
+            continue
+        try:
+            TypeAdapter(hints[option], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]["msg"]
+            problems.append(f"{kind} {name!r}: option {option!r}: {first[0].lower()}{first[1:]}, not {value!r}")
+        except (PydanticSchemaGenerationError, TypeError):
+            continue
     return problems
 
 

@@ -115,7 +115,7 @@ class TwoStage(nn.Module, dp.Lifecycle):
 
 def test_phases_come_before_the_recipes_epochs_and_move_only_their_parameters(digits):
     keeper = MemoryKeeper()
-    model, keeper, _ = train(TwoStage(), digits, epochs=1, keeper=keeper)
+    _, keeper, _ = train(TwoStage(), digits, epochs=1, keeper=keeper)
     assert sorted(keeper.rows) == [-2, -1, 1]
     first, second = keeper.states[0]["model"], keeper.states[1]["model"]
     torch.manual_seed(0)

@@ -11,7 +11,9 @@ from keepers import MemoryKeeper, Stopped
 from torch import nn
 
 import dopant as dp
+from dopant._swap import fill
 from dopant.datasets.source import load_source
+from dopant.registry import ComponentInfo
 from dopant.streams import Streams
 from dopant.training.loop import Loop, tensors_of
 
@@ -165,12 +167,49 @@ def test_a_functional_dropout_after_a_greedy_child_keeps_its_mask_too(digits):
     masks = []
     for child in (Silent(), Loud()):
         model = Parent(child)
-        loop = Loop(
-            model, digits, dp.Recipe(batch=64, epochs=1), Streams(0), MemoryKeeper(), epochs=1, slots=[]
-        )
+        loop = Loop(model, digits, dp.Recipe(batch=64, epochs=1), Streams(0), MemoryKeeper(), epochs=1, slots=[])
         loop.run()
         masks.append(torch.stack(model.seen))
     assert torch.equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize("how", ["mix", "insert", "wrap"])
+def test_a_dropout_that_lives_on_inside_its_replacement_keeps_its_masks(digits, how):
+    class Holder(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x + 0 * torch.rand(9).sum())
+
+    def factory(old, signature):
+        """Noise beside or around the old module."""
+        return Holder(old if how == "wrap" else nn.Identity())
+
+    info = ComponentInfo("noisy", factory, mode={"mix": "replace"}.get(how, how), facts={"stochastic_in_eval": True})
+    spec = {"component": info, "mix": 0.5 if how == "mix" else 1.0}
+
+    class Host(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = nn.Dropout(0.5)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.head(self.drop(x.flatten(1)))
+
+    masks = []
+    for swaps in ({}, {"drop": spec}):
+        torch.manual_seed(0)
+        model = fill(Host(), swaps, digits.sample(), Streams(0), laws=False)
+        (drop,) = [m for m in model.modules() if isinstance(m, nn.Dropout)]
+        seen = []
+        drop.register_forward_hook(lambda m, a, out, seen=seen: seen.append(out == 0) if m.training else None)
+        Loop(model, digits, dp.Recipe(batch=64, epochs=1), Streams(0), MemoryKeeper(), epochs=1, slots=[]).run()
+        masks.append(seen)
+    assert len(masks[0]) == len(masks[1]) > 10 and 0.3 < masks[0][0].float().mean() < 0.7
+    assert all(torch.equal(a, b) for a, b in zip(*masks, strict=True))
 
 
 def test_replicates_differ_in_their_masks(digits):
@@ -185,7 +224,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_reason(digits):
         def forward(self, x):
             return x * math.inf
 
-    with pytest.raises(dp.TrialFailed, match="nan.*epoch 1, step 0") as caught:
+    with pytest.raises(dp.TrialFailed, match=r"nan.*epoch 1, step 0") as caught:
         loop_of(network(Burst()), digits, MemoryKeeper()).run()
     assert caught.value.reason == "nan"
 

@@ -16,19 +16,27 @@ from ..designs import Contrast
 from ..errors import ConfigError, hint, nearest
 from . import statistics as st
 from . import verdicts
+from .answer import Answer
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """effects: as `verdicts.effects`. verdicts: one sentence a swap. trials: arm, replicate, the metric, status.
-
-    notes: how the table was read, and what it cannot tell.
-    """
+@dataclass
+class Analysis(Answer):
+    """The answer of a table. trials: arm, replicate, the metric, status. notes: also what such a table cannot tell."""
 
     effects: pd.DataFrame
     verdicts: list[str]
     trials: pd.DataFrame
     notes: list[str]
+    name: str = "analysis"
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        done = int((self.trials["status"] == "done").sum())
+        planned = len(self.trials)
+        self.counts = {"planned": planned, "pending": 0, "running": 0, "done": done, "failed": planned - done}
+        self.metrics = pd.DataFrame(columns=["trial", "cell", "level", "replicate", "epoch"])
+        self.costs = pd.DataFrame(columns=["cell"])
+        self.cells, self.study, self.provenance = [], {}, {}
 
 
 def analyse(
@@ -84,7 +92,10 @@ def analyse(
         resplit=resplit, estimand="as given", tier="as given", items=items, same_items=same_items,
     )  # fmt: skip
     trials = means.rename(columns={"value": metric})
-    return Analysis(effects, verdicts.sentences(effects), trials, _notes(means, swaps, controls, resplit, has_items))
+    return Analysis(
+        effects, verdicts.sentences(effects), trials, _notes(means, swaps, controls, resplit, has_items),
+        question=f"What do {', '.join(swaps)} do to {metric} against {reference}?",
+    )  # fmt: skip
 
 
 def _read(table: Any) -> pd.DataFrame:

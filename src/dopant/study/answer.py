@@ -1,308 +1,51 @@
-"""The answer of a study: tables, verdicts, page, networks. Everything is read from the study's folder."""
+"""What every answer has: tables, verdicts in words, a page."""
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import designs, registry
-from ..errors import ConfigError, StoreError, UnknownName
-from . import plan as planning
-from .config import Study, as_named, from_tables, read_toml
-from .store import Store
+from ..errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+
+    from .. import designs
 
 
 class Answer:
-    """What a study found. Made by `dp.run` and `dp.load`; unfinished studies answer with what they have.
+    """What a study, or a table of results from anywhere, says.
 
-    trials: one row per reported trial. metrics: one row per trial and epoch. effects: one row per contrast.
-    tuning: trials that chose a learning rate. verdicts: one sentence a swap.
+    trials: one row per reported trial. metrics: one row per trial and epoch (empty where none were kept). effects: one
+    row per contrast, see `dopant.study.verdicts`. verdicts: one sentence a swap. notes: what a reader must know beside
+    the numbers. counts: planned, pending, running, done, failed. costs: one row per cell.
     """
 
-    def __init__(self, folder: str | Path, study: Study | None = None):
-        self.folder = Path(folder)
-        self.store = Store.open(self.folder)
-        self.config = study or load_study(self.folder)
-        self.study: dict[str, Any] = read_toml(self.folder / "study.toml")
-        self.name: str = self.study["study"].get("name") or self.folder.name
-
-    # --- tables -----------------------------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def rows(self) -> list[dict[str, Any]]:
-        """The store's rows of trials that belong to the study as it is now."""
-        return self.store.rows()
-
-    @functools.cached_property
-    def trials(self) -> pd.DataFrame:
-        return self._table("main")
-
-    @functools.cached_property
-    def tuning(self) -> pd.DataFrame:
-        return self._table("tuning")
-
-    def _table(self, phase: str) -> pd.DataFrame:
-        import pandas as pd
-
-        records = [
-            {
-                "trial": row["id"], "cell": row["cell"], "level": row["level"], "replicate": row["replicate"],
-                "status": row["state"], "attempts": row["attempts"], "reason": row["reason"],
-                "lr": row["description"]["recipe"].get("lr"), **(row["metrics"] or {}),
-            }
-            for row in self.rows
-            if row["phase"] == phase
-        ]  # fmt: skip
-        columns = ["trial", "cell", "level", "replicate", "status", "attempts", "reason", "lr"]
-        table = pd.DataFrame(records, columns=None if records else columns)
-        order = {cell.name: i for i, cell in enumerate(self.cells)}
-        return table.sort_values(
-            ["cell", "replicate"], key=lambda c: c.map(order) if c.name == "cell" else c, kind="stable"
-        ).reset_index(drop=True)
-
-    @functools.cached_property
-    def metrics(self) -> pd.DataFrame:
-        import pandas as pd
-
-        known = {row["id"]: row for row in self.rows if row["phase"] == "main"}
-        records = [
-            {
-                "trial": m["trial"], "cell": known[m["trial"]]["cell"], "level": known[m["trial"]]["level"],
-                "replicate": known[m["trial"]]["replicate"], **{k: v for k, v in m.items() if k != "trial"},
-            }
-            for m in self.store.metrics()
-            if m["trial"] in known
-        ]  # fmt: skip
-        return pd.DataFrame(records, columns=None if records else ["trial", "cell", "level", "replicate", "epoch"])
-
-    @functools.cached_property
-    def cells(self) -> list[designs.Cell]:
-        return planning.cells(self.config)
-
-    @functools.cached_property
-    def contrasts(self) -> list[designs.Contrast]:
-        return self.config.design.contrasts(self.config.controls)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """planned (by the whole study), pending, running, done, failed."""
-        counts = dict(self.store.counts())
-        planned = max(planning.total(self.config), counts["planned"])
-        return counts | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
-
-    @functools.cached_property
-    def costs(self) -> pd.DataFrame:
-        """One row per cell: means over its finished trials."""
-        table = self.trials[self.trials["status"] == "done"]
-        names = [c for c in table.columns if c.startswith("cost_") and c != "cost_tier"]
-        costs = table.groupby("cell", sort=False)[[*names, *[c for c in ("seconds", "steps") if c in table]]].mean()
-        costs.columns = [c.removeprefix("cost_") for c in costs.columns]
-        if "seconds" in costs and "steps" in costs:
-            costs["seconds_per_step"] = costs["seconds"] / costs["steps"].clip(lower=1)
-        return costs.reset_index()
-
-    # --- the answer -------------------------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def metric(self) -> tuple[str, str, bool]:
-        """(name, column of `trials`, whether higher is better) of the primary metric."""
-        try:
-            name: str | None = self.config.primary_metric
-        except UnknownName:
-            name = None
-        if self.config.task_name == "custom" and not self.config.metric:
-            first = [c for row in self.rows for c in row["metrics"] or {} if not c.startswith("cost_")]
-            name = first[0] if first else "accuracy"
-        name = name or "accuracy"
-        column = f"test_{name}" if f"test_{name}" in self.trials else name
-        return name, column, _higher_is_better(name)
-
-    @functools.cached_property
-    def effects(self) -> pd.DataFrame:
-        """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`."""
-        import pandas as pd
-
-        from . import verdicts
-
-        name, column, higher = self.metric
-        trials = self.trials
-        value = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
-        table = pd.DataFrame(
-            {
-                "arm": trials["cell"], "replicate": trials["replicate"], "status": trials["status"],
-                "value": pd.to_numeric(value, errors="coerce"),
-            }
-        )  # fmt: skip
-        return verdicts.effects(
-            table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self._failure_value(name), resplit=self._resplit(), untuned=self.config.tuning is None,
-            estimand="drop-in" if self.config.tuning is None else "best against best", tier=self._tier(),
-            items=self._items(name),
-        )  # fmt: skip
-
-    @functools.cached_property
-    def verdicts(self) -> list[str]:
-        from . import verdicts
-
-        return verdicts.sentences(self.effects)
-
-    def _done(self, column: str) -> Any:
-        table = self.trials[self.trials["status"] == "done"]
-        return table[column].dropna() if column in table else table["trial"].iloc[:0]
-
-    def _resplit(self) -> float | None:
-        """n_test / n_train where each replicate draws a split of its own."""
-        if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
-            return None
-        return float(self._done("n_test").iloc[0]) / float(self._done("n_train").iloc[0])
-
-    def _failure_value(self, name: str) -> float:
-        classes = self._done("classes")
-        try:
-            return registry.metrics.get(name).failure(int(classes.iloc[0]) if len(classes) else None)
-        except UnknownName:
-            return 0.0 if _higher_is_better(name) else float("inf")
-
-    def _tier(self) -> str:
-        tiers = self._done("cost_tier")
-        order = ("exact expectation", "finite shots", "noisy", "device")
-        found = [t for t in order if t in set(tiers)]
-        return found[-1] if found else "classical"
-
-    def _items(self, name: str) -> dict[tuple[str, int], Any] | None:
-        found = {}
-        for row in self.rows:
-            if row["phase"] == "main" and row["state"] == "done":
-                items = self.store.items(row["id"])
-                if name in items:
-                    found[row["cell"], row["replicate"]] = items[name]
-        return found or None
-
-    # --- texts ------------------------------------------------------------------------------------------------------
-
-    @property
-    def question(self) -> str:
-        host, data = self.study["study"]["host"], self.study["study"].get("data")
-        names = [v if isinstance(v, str) else v["name"] for v in (host, data) if v]
-        names = [n.removeprefix("local:").split("@")[0] for n in names]
-        swaps = "; then ".join(designs.describe_swaps(level) for level in self.config.design.levels)
-        where = f" on {names[1]}" if len(names) > 1 else ""
-        return f"What does {swaps or 'nothing'} do to {names[0]}{where}, and would an ordinary stand-in have done the same?"
-
-    @functools.cached_property
-    def provenance(self) -> dict[str, Any]:
-        path = self.folder / "provenance.json"
-        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        reads = self._done("test_reads")
-        return record | {"test_set_reads": int(reads.sum()) if len(reads) else 0}
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader must know beside the numbers."""
-        notes = []
-        study = self.config
-        if study.protocol == "published":
-            notes.append(
-                "protocol = published: trained on all training data; the test set was read every epoch, as in the paper."
-            )
-        if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
-            notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
-        if self._resplit() is not None:
-            notes.append(
-                "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
-                "intervals use the Nadeau-Bengio variance."
-            )
-        if study.tuning is not None:
-            rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
-            notes.append(
-                f"Every arm, controls included, took the better of the learning rates {rates} by mean validation score "
-                f"on {study.tuning.replicates} tuning replicates that are not reported."
-            )
-        else:
-            notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
-        notes += self.provenance.get("notes", [])
-        notes += sorted({w for row in self.rows for w in row.get("warnings") or []})
-        return notes
+    name: str
+    folder: Path | None = None
+    question: str
+    trials: pd.DataFrame
+    metrics: pd.DataFrame
+    effects: pd.DataFrame
+    costs: pd.DataFrame
+    verdicts: list[str]
+    notes: list[str]
+    counts: dict[str, int]
+    cells: list[designs.Cell]
+    study: dict[str, Any]
+    provenance: dict[str, Any]
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write the page (default: report.html in the study's folder); returns its path."""
+        """Write the page; returns its path. Without a path: report.html in the study's folder, or in this one."""
         from .report import page
 
-        target = Path(path) if path else self.folder / "report.html"
+        target = Path(path) if path else (self.folder or Path()) / "report.html"
         write_text(target, page(self))
         return target
 
-    def write_tables(self) -> None:
-        """effects.csv and trials.csv in the study's folder."""
-        effects = self.effects.copy()
-        effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
-        write_text(self.folder / "effects.csv", effects.to_csv(index=False))
-        write_text(self.folder / "trials.csv", self.trials.to_csv(index=False))
-
-    def model(self, trial_id: str, host: Any = None) -> nn.Module:
-        """The trained network of a finished trial, in eval mode on the CPU.
-
-        host: the class or module, where the study's host existed only in another process.
-        Raises UnknownName for another identifier and StoreError where no state was kept.
-        """
-        from ..streams import Streams
-        from ..tasks.build import build_data, build_model
-        from ..training.loop import load_tensors
-
-        rows = {row["id"]: row for row in self.rows}
-        if trial_id not in rows:
-            raise UnknownName("trial", trial_id, rows)
-        description = rows[trial_id]["description"]
-        streams = Streams(description["seed"], description["replicate"])
-        state = self.store.state(trial_id)
-        if state is None:
-            raise StoreError(f"trial {trial_id} kept no state: it is {rows[trial_id]['state']}")
-        data = build_data(description, streams) if description.get("data") else None
-        model = build_model(description, streams, data, host)
-        if description["recipe"].get("precision") == "float64":
-            model = model.double()
-        load_tensors(model, state["best"] or state["model"])
-        return model.eval()
-
-
-def callable_host(host: Any) -> bool:
-    """Whether a host of this process is built afresh for each replicate."""
-    from torch import nn
-
-    from .. import local
-
-    if isinstance(host, Mapping):
-        try:
-            host = local.get(host["name"])
-        except ConfigError:
-            return True
-    return not isinstance(host, nn.Module)
-
-
-def _higher_is_better(name: str) -> bool:
-    if name in registry.metrics:
-        return registry.metrics.get(name).higher_is_better
-    return not any(word in name for word in ("loss", "error", "mse", "mae", "perplexity"))
-
-
-def load_study(folder: Path) -> Study:
-    """The study of a folder; StoreError when it is not one."""
-    path = Path(folder) / "study.toml"
-    if not path.is_file():
-        raise StoreError(f"{str(folder)!r} is not a study: it has no study.toml")
-    return from_tables(read_toml(path))
-
-
-def load(folder: str | Path) -> Answer:
-    """The answer of a study's folder, finished or not. StoreError when it is not a study."""
-    return Answer(folder)
+    def model(self, trial_id: str, host: Any = None) -> Any:
+        """The trained network of a trial; StoreError where none was kept."""
+        raise StoreError(f"no network of trial {trial_id!r} was kept: these results came as a table")
 
 
 def write_text(path: Path, text: str) -> None:

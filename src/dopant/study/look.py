@@ -15,7 +15,7 @@ def look(study: Study) -> list[dict[str, Any]]:
     """One row per slot of the study's host: module, shapes without batch, calls, parameters, components that fit, and
     for the others the reason why not."""
     from .._swap import why_not
-    from ..tasks.build import build_data, build_host
+    from ..tasks.build import build_data, build_host, sample_of
 
     problems = study.problems()
     if problems:
@@ -28,7 +28,7 @@ def look(study: Study) -> list[dict[str, Any]]:
     data = build_data(description, streams)
     model = build_host(description["host"], streams, data.facts())
     rows = []
-    for name, signature in measure(model, data.sample()).items():
+    for name, signature in measure(model, sample_of(description, data)).items():
         if not name:
             continue
         module = model.get_submodule(name)

@@ -16,8 +16,9 @@ from ..recipe import Recipe
 from ..streams import Streams
 from . import plan as planning
 from . import provenance
-from .answer import Answer, _higher_is_better, load_study, write_text
+from .answer import write_text
 from .config import Study, Tuning, as_named
+from .results import StudyAnswer, higher_is_better_of, load_study
 from .trial import identify
 
 ENGINES = ("local",)
@@ -45,8 +46,8 @@ def run(
     fork: str | None = None,
     command: Sequence[str] | None = None,
     progress: Any = None,
-    before_start: Callable[[Answer, int], None] | None = None,
-) -> Answer:
+    before_start: Callable[[StudyAnswer, int], None] | None = None,
+) -> StudyAnswer:
     """Run a study, or go on with it; returns its Answer.
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
@@ -78,7 +79,7 @@ def run(
     if fork:
         folder, study = _fork(folder, study, fork, files)
     store, notes = _open(folder, study, files)
-    higher = _higher_is_better(study.primary_metric) if study.task_name == "supervised" else True
+    higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
     start = provenance.record(command, files, facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
 
@@ -88,14 +89,14 @@ def run(
             store.add(due)
         return bool(due)
 
-    answer_now = Answer(folder, study)
+    answer_now = StudyAnswer(folder, study)
     count = workers or os.cpu_count() or 1
     due = replan()
     if before_start:
         before_start(answer_now, count)
     if due:
         _execute(store, folder, study, replan, count, with_files, progress)
-    answer = Answer(folder, study)
+    answer = StudyAnswer(folder, study)
     answer.write_tables()
     answer.report()
     return answer
@@ -178,7 +179,7 @@ def check(study: Study) -> dict[str, Any]:
     """
     from .._slots import measure_all
     from .._swap import attempt, together
-    from ..tasks.build import build_data, build_host, device_of
+    from ..tasks.build import build_data, build_host, device_of, sample_of
 
     streams = Streams(study.seed, 0)
     cell = planning.cells(study)[0]
@@ -192,12 +193,13 @@ def check(study: Study) -> dict[str, Any]:
     if study.tuning and data is not None and not len(data.validation):
         raise ConfigError("[tuning] chooses by validation, and this data set has no validation split")
     model = build_host(description["host"], streams, data.facts() if data else {})
-    sample = data.sample() if data is not None else local.get(description["task"]["sample"])
+    sample = sample_of(description, data)
     errors: list[DopantError] = []
+    tested: set[str] = set()  # the laws are run once for each swap, however many cells share it
     before = measure_all(model, sample)
     for planned in planning.cells(study):
         if planned.swaps:
-            errors += attempt(model, planned.swaps, sample, streams, before, laws=True)[1]
+            errors += attempt(model, planned.swaps, sample, streams, before, laws=True, tested=tested)[1]
     if errors:
         raise together(list({str(error): error for error in errors}.values()))
     return {} if data is None else {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
@@ -211,7 +213,7 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
     if (folder / "study.toml").is_file():
         store = Store.open(folder)
         old = load_study(folder)
-        higher = _higher_is_better(study.primary_metric) if study.task_name == "supervised" else True
+        higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
         rows = store.rows()
         different = planning.changed(study, rows, files, higher)
         if different:

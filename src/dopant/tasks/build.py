@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .. import local, registry
+from .._slots import Call
 from .._swap import fill
 from ..datasets.source import Dataset, load_source
 from ..errors import ConfigError
@@ -79,8 +80,15 @@ def build_model(
             model = host(**_wanted(host, facts))
     if not description["swaps"]:
         return model
-    sample = data.sample() if data is not None else local.get(description["task"]["sample"])
-    return fill(model, description["swaps"], sample, streams, laws=False)
+    return fill(model, description["swaps"], sample_of(description, data), streams, laws=False)
+
+
+def sample_of(description: dict[str, Any], data: Dataset | None) -> Any:
+    """What the host is measured with: a few inputs of the data, called as the loop calls the network."""
+    if data is None:
+        return local.get(description["task"]["sample"])
+    inputs = data.sample()
+    return Call(**inputs) if isinstance(inputs, dict) else inputs
 
 
 def device_of(name: str) -> torch.device:

@@ -46,6 +46,7 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
         "n_validation": len(data.validation),
         "n_test": len(data.test),
         "resplit": not data.official_test,
+        "classes": data.classes,
         "device": str(device),
     }
     if len(data.validation):

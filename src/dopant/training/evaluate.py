@@ -15,7 +15,7 @@ from . import lifecycle_calls as lifecycle
 
 @dataclass(frozen=True)
 class Scores:
-    """loss: mean over the split. items: ids (n,), predictions (n,) or (n, …), and per metric one value per item (n,)."""
+    """loss: mean over the split. items: ids (n,), prediction (n,) or (n, …), and one value per item of each metric."""
 
     loss: float
     items: dict[str, torch.Tensor]

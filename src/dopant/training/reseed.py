@@ -11,6 +11,7 @@ from types import TracebackType
 
 from torch import nn
 
+from .._place import SLOT_MARK
 from ..streams import Streams, mix, seed_default
 
 
@@ -18,7 +19,7 @@ class Reseeder:
     """Attach to a model for the length of a trial: `with Reseeder(model, streams) as draws: draws.at("train", step)`.
 
     Modules are known by their dotted names in `model`. A component in slot `fc` so draws from streams `fc`, `fc.0`, …;
-    an untouched dropout keeps its own stream in every cell.
+    an untouched dropout keeps its own stream in every cell, and so does one inside a module that was mixed or wrapped.
     """
 
     def __init__(self, model: nn.Module, streams: Streams):
@@ -29,7 +30,7 @@ class Reseeder:
         self._handles: list = []
 
     def __enter__(self) -> Reseeder:
-        for name, module in self._model.named_modules():
+        for name, module in stream_names(self._model):
             key = self._streams.key(f"module:{name}")
             self._handles.append(module.register_forward_pre_hook(self._before(key), prepend=True))
             self._handles.append(module.register_forward_hook(self._after, always_call=True))
@@ -66,3 +67,20 @@ class Reseeder:
             parent = self._stack[-1]
             parent[1] += 1
             seed_default(mix(parent[0], parent[1]))
+
+
+def stream_names(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """(name, module) for draws: the dotted name, or the one it had in the host for an old module that lives on inside
+    what replaced it. What stands around such a module gets a `#`, so that the two never share a stream."""
+    marked = {path: vars(module)[SLOT_MARK] for path, module in model.named_modules() if SLOT_MARK in vars(module)}
+
+    def name_of(path: str) -> str:
+        for inside, slot in marked.items():
+            if path == inside or path.startswith(inside + "."):
+                return slot + path[len(inside) :]
+        for slot in marked.values():
+            if path == slot or path.startswith(slot + "."):
+                return f"{slot}#{path[len(slot) :]}"
+        return path
+
+    return [(name_of(path), module) for path, module in model.named_modules()]

@@ -31,6 +31,6 @@ class Backprop:
         extra = extra_losses(self.model)
         total = loss + sum(extra.values()) if extra else loss
         if total.device.type == "cpu" and not torch.isfinite(total):
-            raise TrialFailed("nan", f"the loss is {float(total)}")
+            raise TrialFailed("nan", f"the loss is {float(total.detach())}")
         total.backward()
         return loss.detach(), outputs, {name: value.detach() for name, value in extra.items()}
