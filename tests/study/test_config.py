@@ -63,7 +63,15 @@ def test_a_wrong_key_or_value_is_named_by_its_path_with_the_nearest_name(change,
 def test_all_problems_are_told_at_once():
     wrong = tables(replicats=3, margin=-1.0) | {"recipe": {"lr": -1, "optimiser": "adam"}, "studdy": {}}
     found = "\n".join(problems_of(wrong))
-    for word in ("study.replicats", "study.margin", "recipe.lr", "recipe.optimiser", "'optimizer'", "studdy", "'study'"):
+    for word in (
+        "study.replicats",
+        "study.margin",
+        "recipe.lr",
+        "recipe.optimiser",
+        "'optimizer'",
+        "studdy",
+        "'study'",
+    ):
         assert word in found
 
 

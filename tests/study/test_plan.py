@@ -59,9 +59,7 @@ def test_more_epochs_make_finished_trials_due_again_and_failed_ones_stay_failed(
 
 
 def test_epochs_are_part_of_the_identity_where_the_schedule_depends_on_their_number():
-    ids = [
-        {t.id for t in planning.plan(study(recipe=dp.Recipe(epochs=e, schedule="cosine")), [])} for e in (3, 4)
-    ]
+    ids = [{t.id for t in planning.plan(study(recipe=dp.Recipe(epochs=e, schedule="cosine")), [])} for e in (3, 4)]
     assert not ids[0] & ids[1]
 
 
@@ -91,7 +89,9 @@ def test_tuning_comes_first_on_draws_of_its_own_and_every_arm_has_the_same_candi
     tuned = study(tuning=Tuning(lr=[1e-3, 1e-2], replicates=2))
     trials = planning.plan(tuned, [])
     assert {t.phase for t in trials} == {"tuning"} and {t.replicate for t in trials} == {-1, -2}
-    per_cell = {c: sorted(t.description["recipe"]["lr"] for t in trials if t.cell == c) for c in {t.cell for t in trials}}
+    per_cell = {
+        c: sorted(t.description["recipe"]["lr"] for t in trials if t.cell == c) for c in {t.cell for t in trials}
+    }
     assert set(map(tuple, per_cell.values())) == {(1e-3, 1e-3, 1e-2, 1e-2)}
 
 
