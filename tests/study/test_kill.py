@@ -73,9 +73,15 @@ def kill_and_finish(folder, kills, seed, quiet):
     with Store.create(folder) as store:
         store.add(planned())
     draw, inside, at_risk = random.Random(seed), 0, 0
-    for number in range(kills):
-        before, delay = len(steps_of(log)), draw.uniform(0, 0.9)
-        kill = kill_parent(command, begun=lambda n=before: len(steps_of(log)) > n, delay=delay, env=environment)
+    # moments spread over the whole study: a number of executed steps, and a place inside the step that follows
+    for moment in sorted(draw.uniform(1, TRIALS * STEPS - 12) for _ in range(kills)):
+        before = len(steps_of(log))
+
+        def begun(before=before, moment=moment):
+            steps = steps_of(log)
+            return len(steps) > before and len(set(steps)) >= moment
+
+        kill = kill_parent(command, begun=begun, delay=moment % 1 * PACE, env=environment)
         assert kill is not None, "the study ended before the kill: slow it down"
         assert kill.workers and not kill.survivors
         counted = collections.Counter(line.split()[0] for line in set(steps_of(log)))
@@ -85,7 +91,7 @@ def kill_and_finish(folder, kills, seed, quiet):
         hit = [counted[row["id"]] for row in rows if row["state"] == "running"]
         at_risk += len(hit)
         inside += any(0 < n < STEPS for n in hit)
-        print(f"kill {number} of seed {seed}: {delay:.3f} s after the first step; running trials at steps {hit}")
+        print(f"seed {seed}: kill after {moment:.2f} steps, {kill.seconds:.2f} s; running trials at steps {hit}")
     assert subprocess.run(command, env=environment | {"DOPANT_TOY_PACE": "0"}, timeout=120).returncode == 0
     executed = steps_of(log)
     assert len(set(executed)) == TRIALS * STEPS
