@@ -50,7 +50,8 @@ _NAMES = {
     "DoesNotFit": (".errors", "DoesNotFit"),
 }
 
-__all__ = sorted(_NAMES)
+__all__ = sorted(_NAMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
 
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:

@@ -104,6 +104,7 @@ def run(
 
     def announce(answer: Any, count: int) -> None:
         counts = answer.counts
+        progress.name = answer.name
         left = counts["pending"] + counts["running"]
         console.print(f"[bold]{answer.question}[/bold]")
         if left:
@@ -145,7 +146,7 @@ def analyse(
         table, reference=reference, controls=names, metric=metric, higher_is_better=not lower_is_better, margin=margin
     )
     if as_json:
-        _json({"effects": json.loads(answer.effects.to_json(orient="records")), "verdicts": answer.verdicts})
+        _json({"effects": json.loads(answer.effects.to_json(orient="records") or "[]"), "verdicts": answer.verdicts})
         return
     from .study.report.terminal import table as render
 

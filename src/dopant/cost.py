@@ -32,7 +32,8 @@ def ledger(model: nn.Module, sample: Any, samples: int) -> dict[str, float]:
         declare = getattr(module, "cost", None)
         if not callable(declare):
             continue
-        for key, value in declare().items():
+        declared: Any = declare()
+        for key, value in declared.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 found[key] = found.get(key, 0) + value
     return found

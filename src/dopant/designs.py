@@ -35,8 +35,8 @@ class Cell:
 class Contrast:
     """One effect: `cell` minus `versus`, beside its pre-named `controls` (names of cells). All are names of cells.
 
-    swap: how the effect is called, such as `head=reupload-linear`. role: "level", or "control" or "variant" for one that
-    is shown beside the effects but stands outside the Holm family. missing_controls: sentences, why one is not there.
+    swap: how the effect is called, such as `head=reupload-linear`. role: "level", or "control" or "variant" if it
+    stands beside the effects, outside the Holm family. missing_controls: sentences, why one is not there.
     """
 
     swap: str

@@ -31,7 +31,7 @@ class Analysis(Answer):
     question: str = ""
 
     def __post_init__(self) -> None:
-        done = int((self.trials["status"] == "done").sum())
+        done = int(list(self.trials["status"]).count("done"))
         planned = len(self.trials)
         self.counts = {"planned": planned, "pending": 0, "running": 0, "done": done, "failed": planned - done}
         self.metrics = pd.DataFrame(columns=["trial", "cell", "level", "replicate", "epoch"])

@@ -63,8 +63,8 @@ class Tables(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    study: StudyTable = StudyTable()
-    recipe: Recipe = Recipe()
+    study: StudyTable = Field(default_factory=lambda: StudyTable.model_validate({}))
+    recipe: Recipe = Field(default_factory=lambda: Recipe.model_validate({}))
     design: DesignTable = DesignTable()
     tuning: Tuning | None = None
 
@@ -84,7 +84,7 @@ class Study:
     design: designs.Ladder
     task: Named = "supervised"
     data: Any = "mnist"
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=lambda: Recipe.model_validate({}))
     replicates: int = 10
     seed: int = 0
     controls: Controls = True

@@ -26,6 +26,8 @@ class StudyAnswer(Answer):
     tuning: the trials that chose a learning rate, as `trials`. store: the folder's store.
     """
 
+    folder: Path
+
     def __init__(self, folder: str | Path, study: Study | None = None):
         self.folder = Path(folder)
         self.store = Store.open(self.folder)
@@ -54,7 +56,7 @@ class StudyAnswer(Answer):
         records = [
             {
                 "trial": row["id"], "cell": row["cell"], "level": row["level"], "replicate": row["replicate"],
-                "status": _status(row), "attempts": row["attempts"], "reason": row["reason"],
+                "status": status_of(row), "attempts": row["attempts"], "reason": row["reason"],
                 "lr": row["description"]["recipe"].get("lr"), **(row["metrics"] or {}),
             }
             for row in self.rows
@@ -102,7 +104,7 @@ class StudyAnswer(Answer):
         """One row per cell: means over its finished trials."""
         table = self.trials[self.trials["status"] == "done"]
         names = [c for c in table.columns if c.startswith("cost_") and c != "cost_tier"]
-        costs = table.groupby("cell", sort=False)[[*names, *[c for c in ("seconds", "steps") if c in table]]].mean()
+        costs: Any = table.groupby("cell", sort=False)[[*names, *[c for c in ("seconds", "steps") if c in table]]].mean()
         costs.columns = [c.removeprefix("cost_") for c in costs.columns]
         if "seconds" in costs and "steps" in costs:
             costs["seconds_per_step"] = costs["seconds"] / costs["steps"].clip(lower=1)
@@ -154,7 +156,7 @@ class StudyAnswer(Answer):
         return verdicts.sentences(self.effects)
 
     def _done(self, column: str) -> Any:
-        table = self.trials[self.trials["status"] == "done"]
+        table: Any = self.trials[self.trials["status"] == "done"]
         return table[column].dropna() if column in table else table["trial"].iloc[:0]
 
     def _resplit(self) -> float | None:
@@ -210,9 +212,7 @@ class StudyAnswer(Answer):
         notes = []
         study = self.config
         if study.protocol == "published":
-            notes.append(
-                "protocol = published: trained on all training data; the test set was read every epoch."
-            )
+            notes.append("protocol = published: trained on all training data; the test set was read every epoch.")
         if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
             notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
         if self._resplit() is not None:
@@ -265,7 +265,7 @@ class StudyAnswer(Answer):
         return model.eval()
 
 
-def _status(row: Mapping[str, Any]) -> str:
+def status_of(row: Mapping[str, Any]) -> str:
     """The store's state, but "lost" for what says nothing of the cell: a crash, or an error of the code.
 
     Only a failure that the task itself declared, such as a loss that is not finite, is a result.

@@ -11,14 +11,14 @@ from typing import Any
 
 from .. import local, registry
 from ..designs import Ladder
-from ..errors import ConfigError, DopantError, StoreError
+from ..errors import ConfigError, DopantError
 from ..recipe import Recipe
 from ..streams import Streams
 from . import plan as planning
 from . import provenance
 from .answer import write_text
 from .config import Study, Tuning, as_named
-from .results import StudyAnswer, higher_is_better_of, load_study
+from .results import StudyAnswer, higher_is_better_of, load_study, status_of
 from .trial import identify
 
 ENGINES = ("local",)
@@ -79,6 +79,8 @@ def run(
     if fork:
         folder, study = _fork(folder, study, fork, files)
     store, notes = _open(folder, study, files)
+    # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
+    store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
     higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
     start = provenance.record(command, files, facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
@@ -229,8 +231,6 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
                 f"The margin was changed from {old.margin} to {study.margin} after {done} trials had finished."
             )
     else:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise StoreError(f"{str(folder)!r} exists and is not a study; name another folder with --out")
         store = Store.create(folder)
     import tomli_w
 

@@ -12,7 +12,7 @@ from ..lifecycle import Lifecycle, Phase
 from ..streams import Streams
 
 
-def participants(model: nn.Module) -> dict[str, Lifecycle]:
+def participants(model: nn.Module) -> dict[str, Any]:
     """{dotted name: module} of all that inherit Lifecycle."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Lifecycle)}
 

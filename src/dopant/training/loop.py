@@ -80,6 +80,7 @@ class Loop:
         self.best_state: dict[str, torch.Tensor] = {}
         self.test_reads = 0
         self.draws = Reseeder(self.model, streams)
+        self.told = time.perf_counter()
 
     # --- states -----------------------------------------------------------------------------------------------------
 
@@ -140,6 +141,8 @@ class Loop:
         for indices in order[progress.batch :]:
             self.keeper.alive()
             self._step(indices, len(order), moving, sums)
+            if time.perf_counter() - self.told > 1:
+                self._tell(progress.batch / len(order), sums)
             if self.keeper.due():
                 progress.sums = self._sums(sums) | {"seconds": time.perf_counter() - clock}
                 self.keeper.save(self.state())
@@ -153,9 +156,19 @@ class Loop:
         row |= self._held_out(progress.epoch)
         self._early_stop(row)
         self.keeper.log(progress.epoch, row)
+        self.told = time.perf_counter()
         self.keeper.progress(
-            epoch=progress.epoch, epochs=self.epochs, step=progress.step, loss=row["train_loss"],
+            epoch=progress.epoch, fraction=0.0, epochs=self.epochs, step=progress.step, loss=row["train_loss"],
             accuracy=row.get("validation_accuracy", row.get("test_accuracy", row.get("train_accuracy"))),
+        )  # fmt: skip
+
+    def _tell(self, fraction: float, sums: dict[str, torch.Tensor]) -> None:
+        """Where the epoch under way is, for those who watch."""
+        self.told = time.perf_counter()
+        count, first = float(sums["count"]), self.metrics[0].name
+        self.keeper.progress(
+            epoch=max(0, self.progress.epoch - 1), fraction=fraction, epochs=self.epochs, step=self.progress.step,
+            loss=float(sums["loss"]) / count, **({first: float(sums[first]) / count} if first in sums else {}),
         )  # fmt: skip
 
     def _step(

@@ -147,7 +147,9 @@ def _epoch(row: dict[str, Any]) -> float:
         return _epochs(row)
     if row["state"] == "pending":
         return 0
-    return max(0, (row.get("progress") or {}).get("epoch") or 0)  # phases before the first epoch count down to 0
+    progress = row.get("progress") or {}
+    done = max(0, progress.get("epoch") or 0)  # phases before the first epoch count down to 0
+    return done + (progress.get("fraction") or 0)
 
 
 class LiveProgress:
@@ -252,7 +254,9 @@ def _at(row: dict[str, Any]) -> str:
     progress = row.get("progress") or {}
     epochs = progress.get("epochs") or row.get("epochs")
     if epochs:
-        return f"{progress.get('epoch') or 0}/{epochs}"
+        fraction = progress.get("fraction") or 0
+        done = progress.get("epoch") or 0
+        return f"{done + fraction:.1f}/{epochs}" if fraction else f"{done}/{epochs}"
     return f"step {progress['step']}" if progress.get("step") is not None else "–"
 
 
