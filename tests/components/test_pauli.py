@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dopant.components.quantum import pauli
 from dopant.components.quantum._exponential import hermitian_exp
 from dopant.components.quantum.pauli import pauli_sum
 
@@ -49,6 +50,22 @@ def test_the_exponential_is_right_to_second_order_even_at_repeated_eigenvalues(a
     assert torch.allclose(torch.view_as_complex(function(angles)), naive.gate(angles), atol=1e-12)
     assert torch.autograd.gradcheck(function, angles)
     assert torch.autograd.gradgradcheck(function, angles)
+
+
+def test_the_transform_of_more_qubits_gives_what_the_kept_matrices_give(monkeypatch):
+    for dtype in (torch.float64, torch.complex128):
+        coefficients = torch.randn(2, 63, dtype=dtype)
+        kept = pauli_sum(coefficients)
+        with monkeypatch.context() as patch:
+            patch.setattr(pauli, "_DENSE", 0)
+            assert torch.allclose(pauli_sum(coefficients), kept, atol=1e-12, rtol=0)
+
+
+def test_matrices_first_made_in_inference_mode_serve_training_too():
+    pauli._stack.cache_clear()
+    with torch.inference_mode():
+        pauli_sum(torch.randn(15))
+    pauli_sum(torch.randn(15, requires_grad=True)).abs().sum().backward()
 
 
 def test_a_matrix_that_is_not_finite_gives_nan_and_spares_its_neighbours():

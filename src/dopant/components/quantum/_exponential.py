@@ -48,9 +48,9 @@ def hermitian_exp(matrix: torch.Tensor) -> torch.Tensor:
     Matrices that are not finite give NaN, as element-wise functions do, where eigh would raise. Twice differentiable;
     the second derivative goes through torch.linalg.matrix_exp.
     """
-    finite = torch.isfinite(matrix.detach()).all(-1).all(-1)
+    finite = torch.isfinite(matrix.detach())
     if bool(finite.all()):
         return _HermitianExp.apply(matrix)
-    finite = finite[..., None, None]
+    finite = finite.all(-1).all(-1)[..., None, None]
     result = _HermitianExp.apply(torch.where(finite, matrix, 0))
     return torch.where(finite, result, complex("nan"))

@@ -1,16 +1,19 @@
 """States of the data re-uploading circuit: repetitions of exp(iH/r), then a gate, on one state per sample.
 
-exp(iH/r) is the same in every repetition, so one real eigendecomposition per sample serves them all. States are kept
-as two real rows (real part, imaginary part): row times matrix is the fast order, and real products the fast ones.
+exp(iH/r) is the same in every repetition, so it is made once per sample: from a series where H/r is small, else from a
+real eigendecomposition. States are kept as two real rows (real part, imaginary part): row times matrix is the fast
+order, and real products the fast ones.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from . import _series
 from ._exponential import half_differences
 
 _CACHED = 2**18  # entries of the samples' matrices worked on at a time: their unitaries then stay in the L2 cache
@@ -22,7 +25,7 @@ def propagate(matrices: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     matrices: X (batch, n, n), real; gates: W (r, n, n), complex of the same precision, not necessarily unitary.
     Returns (batch, 2, n): real and imaginary part. A sample that is not finite gives NaN, where eigh would raise.
     Twice differentiable (the second derivative by torch.linalg.matrix_exp: slow, and full autograd memory).
-    Cost a sample: one eigendecomposition, r products of n x 2n with two rows forward, as many backward.
+    Cost a sample: one exponential, r products of n x 2n with two rows forward, as many backward.
     """
     sound = torch.isfinite(matrices.detach()).all(-1).all(-1)
     all_sound = bool(sound.all())
@@ -67,10 +70,7 @@ class _Propagate(torch.autograd.Function):
     ) -> torch.Tensor:
         batch, n, _ = matrices.shape
         reps = len(rows)
-        values, vectors = torch.linalg.eigh((matrices + matrices.mT) / (2 * reps))
-        transposed = vectors.mT
-        cos, sin = values.cos().unsqueeze(2), values.sin().unsqueeze(2)
-        data = vectors @ torch.cat([transposed * cos, transposed * sin], dim=2)  # (batch, n, 2n): Re U | Im U
+        data, ctx.plan, kept = _exponential((matrices + matrices.mT) / (2 * reps))
         state = matrices.new_zeros(batch, 2, n)
         state[:, 0] = 1 / math.sqrt(n)
         states, pieces = [], []
@@ -78,12 +78,12 @@ class _Propagate(torch.autograd.Function):
             states.append(state)
             pieces.append(state @ data)
             state = (pieces[k].view(batch, 4 * n) @ forth[k]).view(batch, 2, n)
-        ctx.save_for_backward(matrices, rows, back, values, vectors, data, torch.stack(states), torch.stack(pieces))
+        ctx.save_for_backward(matrices, rows, back, data, torch.stack(states), torch.stack(pieces), *kept)
         return state
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        matrices, rows, back, values, vectors, data, states, pieces = ctx.saved_tensors
+        matrices, rows, back, data, states, pieces, *kept = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # somebody wants a second derivative
             inputs = [t for t, w in zip((matrices, rows), wanted, strict=True) if w]
@@ -101,11 +101,22 @@ class _Propagate(torch.autograd.Function):
         if returned:
             after_gate = torch.cat([_apply_pieces(torch.stack(returned[::-1]), -1), after_gate])
         return (
-            _gradient_of_matrices(values, vectors, states, torch.stack(before_gate[::-1])) if wanted[0] else None,
+            _gradient_of_matrices(ctx.plan, kept, states, torch.stack(before_gate[::-1])) if wanted[0] else None,
             _gradient_of_rows(_apply_pieces(pieces, 1), after_gate) if wanted[1] else None,
             None,
             None,
         )
+
+
+def _exponential(matrices: torch.Tensor) -> tuple[torch.Tensor, _series.Plan | None, tuple[torch.Tensor, ...]]:
+    """(Re U | Im U) of U = exp(iA), A symmetric; the plan of the series, None without one; what the gradient needs."""
+    found = _series.cos_sin(matrices)
+    if found is not None:
+        return found
+    values, vectors = torch.linalg.eigh(matrices)
+    transposed = vectors.mT
+    cos, sin = values.cos().unsqueeze(2), values.sin().unsqueeze(2)
+    return vectors @ torch.cat([transposed * cos, transposed * sin], dim=2), None, (values, vectors)
 
 
 def _apply_pieces(pieces: torch.Tensor, sign: int) -> torch.Tensor:
@@ -130,23 +141,41 @@ def _gradient_of_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor
 
 
 def _gradient_of_matrices(
-    values: torch.Tensor, vectors: torch.Tensor, states: torch.Tensor, gradients: torch.Tensor
+    plan: _series.Plan | None, kept: Sequence[torch.Tensor], states: torch.Tensor, gradients: torch.Tensor
 ) -> torch.Tensor:
     """dL/dX from the states before each exp(iA) and the gradients after it, both (r, batch, 2, n).
 
-    In the eigenbasis dL/dA_jk = sinc((l_j - l_k)/2) Re sum_r conj(-i e^{-i l_j/2} g_j) e^{i l_k/2} y_k. No eigenvalue
-    difference is divided by, so repeated eigenvalues (zero, constant, identity inputs) are as good as any.
     A = (X + X^T)/(2r), hence the symmetric part over r.
     """
+    reps, batch, _, n = states.shape
+    states = states.permute(1, 2, 0, 3).reshape(batch, 2 * reps, n)
+    gradients = gradients.permute(1, 2, 0, 3)
+    if plan is None:
+        values, vectors = kept
+        return _gradient_by_eigenvectors(values, vectors, states, gradients.reshape(batch, 2 * reps, n)) / reps
+    # U is symmetric: Re psi gives (Re g | Im g) to its real and imaginary part, Im psi gives (Im g | -Re g)
+    outer = gradients.new_empty(batch, 2, reps, 2, n)
+    outer[:, 0] = gradients.transpose(1, 2)
+    outer[:, 1, :, 0] = gradients[:, 1]
+    torch.neg(gradients[:, 0], out=outer[:, 1, :, 1])
+    return _series.gradient(plan, kept, states.mT @ outer.view(batch, 2 * reps, 2 * n)) / reps
+
+
+def _gradient_by_eigenvectors(
+    values: torch.Tensor, vectors: torch.Tensor, states: torch.Tensor, gradients: torch.Tensor
+) -> torch.Tensor:
+    """dL/dA, symmetric, from states and gradients (batch, 2r, n), all real parts first.
+
+    In the eigenbasis dL/dA_jk = sinc((l_j - l_k)/2) Re sum_r conj(-i e^{-i l_j/2} g_j) e^{i l_k/2} y_k. No eigenvalue
+    difference is divided by, so repeated eigenvalues (zero, constant, identity inputs) are as good as any.
+    """
     batch, n = values.shape
-    reps = len(states)
-    states, gradients = (rows.permute(1, 2, 0, 3).reshape(batch, 2 * reps, n) for rows in (states, gradients))
     cos, sin = (values / 2).cos()[:, None], (values / 2).sin()[:, None]
-    y = (states @ vectors).view(batch, 2, reps, n)
-    g = (gradients @ vectors).view(batch, 2, reps, n)
+    y = (states @ vectors).view(batch, 2, -1, n)
+    g = (gradients @ vectors).view(batch, 2, -1, n)
     y_re, y_im, g_re, g_im = y[:, 0], y[:, 1], g[:, 0], g[:, 1]
     y = torch.cat([y_re * cos - y_im * sin, y_im * cos + y_re * sin], dim=1)  # e^{i l/2} y
     g = torch.cat([g_im * cos - g_re * sin, -g_re * cos - g_im * sin], dim=1)  # -i e^{-i l/2} g
     inner = g.mT @ y
     inner = half_differences(values) * (inner + inner.mT)
-    return vectors @ inner @ vectors.mT / (2 * reps)
+    return vectors @ inner @ vectors.mT / 2
