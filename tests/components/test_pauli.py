@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dopant.components.quantum import pauli
-from dopant.components.quantum._exponential import hermitian_exp
+from dopant.components.quantum._exponential import hermitian_exp, hermitian_exp_column
 from dopant.components.quantum.pauli import pauli_sum
 
 from . import naive
@@ -68,9 +68,24 @@ def test_matrices_first_made_in_inference_mode_serve_training_too():
     pauli_sum(torch.randn(15, requires_grad=True)).abs().sum().backward()
 
 
+@pytest.mark.parametrize("angles", [torch.zeros(15), torch.eye(15)[0], torch.randn(15), 10 * torch.randn(15)])
+def test_the_first_column_alone_is_that_of_the_whole_exponential_with_its_derivatives(angles):
+    angles = angles.double().requires_grad_()
+
+    def function(values: torch.Tensor) -> torch.Tensor:
+        return torch.view_as_real(hermitian_exp_column(pauli_sum(values)))
+
+    assert torch.allclose(torch.view_as_complex(function(angles)), naive.gate(angles)[:, 0], atol=1e-12)
+    assert torch.autograd.gradcheck(function, angles, rtol=1e-4)
+    assert torch.autograd.gradgradcheck(function, angles, rtol=1e-4)
+
+
 def test_a_matrix_that_is_not_finite_gives_nan_and_spares_its_neighbours():
     matrices = pauli_sum(torch.randn(2, 15, dtype=torch.float64))
     matrices[1, 0, 0] = float("inf")
     result = hermitian_exp(matrices)
     assert torch.isfinite(torch.view_as_real(result[0])).all()
     assert torch.isnan(result[1].real).all()
+    column = hermitian_exp_column(matrices)
+    assert torch.allclose(column[0], result[0, :, 0])
+    assert torch.isnan(column[1].real).all()

@@ -48,9 +48,42 @@ def hermitian_exp(matrix: torch.Tensor) -> torch.Tensor:
     Matrices that are not finite give NaN, as element-wise functions do, where eigh would raise. Twice differentiable;
     the second derivative goes through torch.linalg.matrix_exp.
     """
-    finite = torch.isfinite(matrix.detach())
+    finite = torch.isfinite(torch.view_as_real(matrix.detach()))
     if bool(finite.all()):
         return _HermitianExp.apply(matrix)
-    finite = finite.all(-1).all(-1)[..., None, None]
+    finite = finite.flatten(-3).all(-1)[..., None, None]
     result = _HermitianExp.apply(torch.where(finite, matrix, 0))
+    return torch.where(finite, result, complex("nan"))
+
+
+class _FirstColumn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: torch.Tensor) -> torch.Tensor:
+        values, vectors = torch.linalg.eigh(matrix)
+        ctx.save_for_backward(matrix, values, vectors)
+        rotated = torch.polar(torch.ones_like(values), values) * vectors[..., 0, :].conj()
+        return (vectors @ rotated.unsqueeze(-1)).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        matrix, values, vectors = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants a second derivative
+            result = torch.linalg.matrix_exp(1j * matrix)[..., 0]
+            (found,) = torch.autograd.grad(result, matrix, gradient, create_graph=True)
+            return (found + found.mH) / 2
+        # as for the whole matrix, where V^H G V is the product of one column and one row
+        half = torch.polar(torch.ones_like(values), -values / 2)
+        left = (gradient.unsqueeze(-2) @ vectors.conj()).mT * half.unsqueeze(-1)
+        right = (vectors[..., 0, :] * half * -1j).unsqueeze(-2)
+        found = vectors @ (half_differences(values) * left * right) @ vectors.mH
+        return (found + found.mH) / 2
+
+
+def hermitian_exp_column(matrix: torch.Tensor) -> torch.Tensor:
+    """The first column of hermitian_exp(matrix), (..., n, n) -> (..., n), without the products for the others."""
+    finite = torch.isfinite(torch.view_as_real(matrix.detach()))
+    if bool(finite.all()):
+        return _FirstColumn.apply(matrix)
+    finite = finite.flatten(-3).all(-1, keepdim=True)
+    result = _FirstColumn.apply(torch.where(finite.unsqueeze(-1), matrix, 0))
     return torch.where(finite, result, complex("nan"))
