@@ -289,9 +289,9 @@ def check(
     from . import laws, registry
     from .errors import ConfigError
 
-    before = set(registry.components.names())
+    registry.components.names()  # the file may be one of the package's own, which are found now
     registry.load_file(file)
-    new = [n for n in registry.components.names() if n not in before]
+    new = [info.name for info in registry.components if _is_from(info.factory, file)]
     chosen = [registry.components.get(name).name] if name else new
     if not chosen:
         raise ConfigError(f"{str(file)!r} registers no component; decorate a factory with @dopant.component(NAME)")
@@ -311,6 +311,16 @@ def check(
                 print(f"  {result.law}: {result.message}")
     if any(not r.passed for found in results.values() for r in found):
         raise typer.Exit(4)
+
+
+def _is_from(factory: Any, file: Path) -> bool:
+    import inspect as introspection
+
+    try:
+        source = introspection.getsourcefile(introspection.unwrap(factory))
+    except TypeError:
+        return False
+    return source is not None and Path(source).resolve() == file.resolve()
 
 
 def _load(files: list[Path] | None) -> None:

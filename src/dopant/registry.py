@@ -115,7 +115,7 @@ def load_file(path: str | Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"--with: there is no file {str(path)!r}")
     for module in list(sys.modules.values()):
-        if getattr(module, "__dopant_file__", None) == str(path):
+        if str(path) in (getattr(module, "__dopant_file__", None), getattr(module, "__file__", None)):
             return module
     name = path.stem
     spec = importlib.util.spec_from_file_location(name, path)

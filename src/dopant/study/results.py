@@ -95,16 +95,16 @@ class StudyAnswer(Answer):
     @property
     def counts(self) -> dict[str, int]:
         """planned (by the whole study), pending, running, done, failed."""
-        counts = dict(self.store.counts())
-        planned = max(planning.total(self.config), counts["planned"])
-        return counts | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
+        return whole_counts(self.config, self.store.counts())
 
     @functools.cached_property
     def costs(self) -> pd.DataFrame:
         """One row per cell: means over its finished trials."""
         table = self.trials[self.trials["status"] == "done"]
         names = [c for c in table.columns if c.startswith("cost_") and c != "cost_tier"]
-        costs: Any = table.groupby("cell", sort=False)[[*names, *[c for c in ("seconds", "steps") if c in table]]].mean()
+        costs: Any = table.groupby("cell", sort=False)[
+            [*names, *[c for c in ("seconds", "steps") if c in table]]
+        ].mean()
         costs.columns = [c.removeprefix("cost_") for c in costs.columns]
         if "seconds" in costs and "steps" in costs:
             costs["seconds_per_step"] = costs["seconds"] / costs["steps"].clip(lower=1)
@@ -263,6 +263,12 @@ class StudyAnswer(Answer):
             model = model.double()
         load_tensors(model, state["best"] or state["model"])
         return model.eval()
+
+
+def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
+    """The store's counts, with the trials that the study will have once tuning has ended counted as pending."""
+    planned = max(planning.total(study), counts["planned"])
+    return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 
 def status_of(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from . import plan as planning
 from . import provenance
 from .answer import write_text
 from .config import Study, Tuning, as_named
-from .results import StudyAnswer, higher_is_better_of, load_study, status_of
+from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
 from .trial import identify
 
 ENGINES = ("local",)
@@ -113,7 +113,10 @@ def _execute(
     files: Sequence[str | Path],
     progress: Any,
 ) -> None:
-    on_poll = progress.update if progress is not None else None
+    def tell(rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
+        progress.update(rows, whole_counts(study, counts))
+
+    on_poll = tell if progress is not None else None
     if in_process(study):
         from .worker import work_here
 

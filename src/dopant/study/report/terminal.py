@@ -196,6 +196,10 @@ class LiveProgress:
         """Shows the study as it is now."""
         now = self.clock()
         left = self._estimate.update(rows, now)
+        known, open_ = len(rows) - counts.get("done", 0) - counts.get("failed", 0), counts.get("planned", 0)
+        open_ -= counts.get("done", 0) + counts.get("failed", 0)
+        if left is not None and 0 < known < open_:  # trials that wait for tuning to end are taken to be like the rest
+            left *= open_ / known
         self._latest = (rows, counts, left)
         if self._live is not None:
             self._live.update(self._picture(rows, counts, left), refresh=True)
