@@ -71,15 +71,23 @@ class _Propagate(torch.autograd.Function):
         batch, n, _ = matrices.shape
         reps = len(rows)
         data, ctx.plan, kept = _exponential((matrices + matrices.mT) / (2 * reps))
-        state = matrices.new_zeros(batch, 2, n)
-        state[:, 0] = 1 / math.sqrt(n)
-        states, pieces = [], []
-        for k in range(reps):
-            states.append(state)
-            pieces.append(state @ data)
-            state = (pieces[k].view(batch, 4 * n) @ forth[k]).view(batch, 2, n)
-        ctx.save_for_backward(matrices, rows, back, data, torch.stack(states), torch.stack(pieces), *kept)
-        return state
+        states, pieces = matrices.new_zeros(reps, batch, 2, n), matrices.new_empty(reps, batch, 2, 2 * n)
+        states[0, :, 0] = 1 / math.sqrt(n)
+        final = matrices.new_empty(batch, 2, n)
+        # written where they are kept: no copies, and on small circuits half of the time is the calls' own
+        into = [*states.view(reps, batch, 2 * n).unbind()[1:], final.view(batch, 2 * n)]
+        for state, piece, flat, gate, out in zip(
+            states.unbind(),
+            pieces.unbind(),
+            pieces.view(reps, batch, 4 * n).unbind(),
+            forth.unbind(),
+            into,
+            strict=True,
+        ):
+            torch.bmm(state, data, out=piece)
+            torch.mm(flat, gate, out=out)
+        ctx.save_for_backward(matrices, rows, back, data, states, pieces, *kept)
+        return final
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
@@ -91,17 +99,17 @@ class _Propagate(torch.autograd.Function):
             return (*(next(found) if w else None for w in wanted), None, None)
         batch, n, _ = matrices.shape
         reps = len(rows)
-        g = (gradient.reshape(batch, 2 * n) @ rows[-1].T).view(batch, 2, n)
-        before_gate, returned = [g], []  # from the last repetition to the first
+        before_gate = torch.empty_like(states)
+        returned = pieces.new_empty(reps - 1, batch, 2, 2 * n)
+        into = before_gate.view(reps, batch, 2 * n).unbind()
+        torch.mm(gradient.reshape(batch, 2 * n), rows[-1].T, out=into[-1])
+        flat = returned.view(reps - 1, batch, 4 * n)
         for k in reversed(range(reps - 1)):
-            returned.append(g @ data)
-            g = (returned[-1].view(batch, 4 * n) @ back[k]).view(batch, 2, n)
-            before_gate.append(g)
-        after_gate = gradient.unsqueeze(0)
-        if returned:
-            after_gate = torch.cat([_apply_pieces(torch.stack(returned[::-1]), -1), after_gate])
+            torch.bmm(before_gate[k + 1], data, out=returned[k])
+            torch.mm(flat[k], back[k], out=into[k])
+        after_gate = torch.cat([_apply_pieces(returned, -1), gradient.unsqueeze(0)])
         return (
-            _gradient_of_matrices(ctx.plan, kept, states, torch.stack(before_gate[::-1])) if wanted[0] else None,
+            _gradient_of_matrices(ctx.plan, kept, states, before_gate) if wanted[0] else None,
             _gradient_of_rows(_apply_pieces(pieces, 1), after_gate) if wanted[1] else None,
             None,
             None,

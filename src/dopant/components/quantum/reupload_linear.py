@@ -58,7 +58,8 @@ class ReuploadLinear(nn.Module):
     bias_init: "normal" (N(0,1), as published) or "zero".
     Parameters: angles (reps, 4^q - 1), Pauli strings in the order of the product I,X,Y,Z without the identity, from
         N(0,1); bias (out_features,); log_scale ().
-    Cost: one real eigendecomposition of side 2^q per sample and 4 reps products with two rows, forward and backward.
+    Cost: one exponential of side 2^q per sample (a series up to q = 6 where |H|/reps is small, else a real
+        eigendecomposition) and 4 reps products with two rows, forward and backward.
     Raises ConfigError for sizes and options that cannot be, all at once. Inputs that are not finite give NaN.
     """
 
