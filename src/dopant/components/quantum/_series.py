@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,7 @@ def cos_sin(matrices: torch.Tensor) -> tuple[torch.Tensor, Plan, tuple[torch.Ten
     return data[-1], chosen, (matrices, powers, sixth, terms, *data[:-1])
 
 
-def gradient(chosen: Plan, kept: tuple[torch.Tensor, ...], outer: torch.Tensor) -> torch.Tensor:
+def gradient(chosen: Plan, kept: Sequence[torch.Tensor], outer: torch.Tensor) -> torch.Tensor:
     """dL/dA, symmetric, from dL/d(cos A | sin A). Cost: 6 + 4 rounds + 4 doublings products."""
     matrices, powers, sixth, terms, *data = kept
     n = matrices.shape[-1]
