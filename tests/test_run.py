@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -282,6 +283,26 @@ def test_tuning_gives_every_arm_its_best_rate_and_reports_fresh_replicates(tmp_p
     )  # fmt: skip
     assert len(answer.tuning) == 4 and "test_accuracy" not in answer.tuning
     assert set(answer.trials["lr"]) == {3e-3} and not answer.effects["untuned"].any()
+
+
+def test_other_data_under_the_same_name_are_refused(tmp_path):
+    digits = dp.dataset("digits").train
+
+    def write(offset):
+        np.savez(tmp_path / "mine.npz", x=digits.inputs.numpy() + offset, y=digits.targets.numpy())
+
+    def go():
+        return dp.run(
+            dp.Ladder({"name": "creep-cnn", "size": 8}).level(head="bottleneck-mlp"), replicates=1, controls=False,
+            data={"name": "npz", "path": str(tmp_path / "mine.npz")}, recipe=dp.Recipe(epochs=1), out=tmp_path / "s",
+            workers=1,
+        )  # fmt: skip
+
+    write(0)
+    assert go().counts["done"] == 2
+    write(1)
+    with pytest.raises(dp.ConfigError, match="data have changed"):
+        go()
 
 
 def test_importing_dopant_loads_neither_torch_nor_pandas():

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
+
 PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
 
 
@@ -77,3 +79,16 @@ def append(path: Path, start: dict[str, Any], notes: Sequence[str]) -> None:
     starts = [*old.get("starts", []), start]
     kept = list(dict.fromkeys([*old.get("notes", []), *notes]))
     write_text(path, json.dumps(start | {"starts": starts, "notes": kept}, indent=1, ensure_ascii=False))
+
+
+def same_data(path: Path, facts: dict[str, Any]) -> None:
+    """ConfigError where the study in `path` was begun on other data than these: results of the two must not mix."""
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8")).get("data") or {}
+    old, new = before.get("fingerprint"), facts.get("fingerprint")
+    if old and new and old != new:
+        raise ConfigError(
+            f"the data have changed since this study began (fingerprint {old}, now {new}); restore them, or begin "
+            "another study with --out"
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def run(
     with_files: Sequence[str | Path] = (),
     fork: str | None = None,
     command: Sequence[str] | None = None,
-    progress: Any = None,
+    progress: Any = "auto",
     before_start: Callable[[StudyAnswer, int], None] | None = None,
 ) -> StudyAnswer:
     """Run a study, or go on with it; returns its Answer.
@@ -78,12 +80,19 @@ def run(
     facts = check(study)
     if fork:
         folder, study = _fork(folder, study, fork, files)
+    provenance.same_data(folder / "provenance.json", facts)
     store, notes = _open(folder, study, files)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
     store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
     higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
     start = provenance.record(command, files, facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
+    if in_process(study):
+        print(
+            "dopant: an object of this process is part of the study, so its trials run here, one after another; name "
+            'it by reference, such as Ladder("my_file:Net"), to use more processes',
+            file=sys.stderr,
+        )
 
     def replan() -> bool:
         due = planning.plan(study, store.rows(), files=files, higher_is_better=higher)
@@ -97,11 +106,21 @@ def run(
     if before_start:
         before_start(answer_now, count)
     if due:
-        _execute(store, folder, study, replan, count, with_files, progress)
+        with _display(progress, answer_now.name) as shown:
+            _execute(store, folder, study, replan, count, with_files, shown)
     answer = StudyAnswer(folder, study)
     answer.write_tables()
     answer.report()
     return answer
+
+
+def _display(progress: Any, name: str) -> Any:
+    """A context that gives what is told of progress; only "auto" is opened and closed here."""
+    if progress == "auto" and sys.stdout.isatty():
+        from .report.terminal import LiveProgress
+
+        return LiveProgress(name)
+    return contextlib.nullcontext(None if progress == "auto" else progress)
 
 
 def _execute(
@@ -207,7 +226,10 @@ def check(study: Study) -> dict[str, Any]:
             errors += attempt(model, planned.swaps, sample, streams, before, laws=True, tested=tested)[1]
     if errors:
         raise together(list({str(error): error for error in errors}.values()))
-    return {} if data is None else {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
+    if data is None:
+        return {}
+    known = {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
+    return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}
 
 
 def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, list[str]]:
