@@ -276,6 +276,37 @@ def test_a_diverging_arm_is_a_failed_trial_scored_at_chance_and_counted(tmp_path
     assert effect["failed"] == 2 and effect["mean"] == pytest.approx(0.1 - host)
 
 
+def test_a_study_grows_by_a_component_of_a_new_file_but_not_by_a_changed_one(tmp_path):
+    def layer(name, slope):
+        (tmp_path / f"{name}.py").write_text(
+            "from torch import nn\nimport dopant as dp\n\n"
+            f"@dp.component('{name}', fills=nn.Linear)\ndef make(old, signature):\n    'A line.'\n"
+            f"    return nn.Sequential(nn.Linear(old.in_features, old.out_features), nn.LeakyReLU({slope}))\n"
+        )
+        return str(tmp_path / f"{name}.py")
+
+    def go(*levels, files):
+        swaps = "".join(f"[[design.levels]]\nhead = '{name}'\n" for name in levels)
+        (tmp_path / "study.toml").write_text(
+            "[study]\ndata = 'digits'\nhost = { name = 'mlp', size = 8, hidden = [8] }\n"
+            "replicates = 1\ncontrols = false\n"
+            f"[recipe]\nepochs = 1\n[design]\nkind = 'ladder'\n{swaps}"
+        )
+        withs = [part for file in files for part in ("--with", file)]
+        return subprocess.run(
+            [sys.executable, "-m", "dopant", "run", "study.toml", "--out", "s", "--workers", "1", *withs],
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+
+    first, second = layer("first_layer", 0.1), layer("second_layer", 0.2)
+    assert go("first_layer", files=[first]).returncode == 0
+    grown = go("first_layer", "second_layer", files=[first, second])
+    assert grown.returncode == 0 and "1 to run" in grown.stdout, grown.stdout + grown.stderr
+    layer("first_layer", 0.3)
+    changed = go("first_layer", "second_layer", files=[first, second])
+    assert changed.returncode == 2 and "files.first_layer.py" in changed.stderr, changed.stdout + changed.stderr
+
+
 def test_tuning_gives_every_arm_its_best_rate_and_reports_fresh_replicates(tmp_path):
     answer = dp.run(
         dp.Ladder({"name": "creep-cnn", "size": 8}).level(conv1="flipped-quanv"), data="digits", recipe=RECIPE,

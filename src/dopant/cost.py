@@ -1,4 +1,5 @@
-"""The ledger: what a network costs. Components add what torch cannot count through a method `cost() -> dict`."""
+"""The ledger: what a network costs. Components add what torch cannot count through `cost() -> dict` and
+`flops(batch) -> number`."""
 
 from __future__ import annotations
 
@@ -11,29 +12,43 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .training.lifecycle_calls import call_model
 
+TIERS = ("exact expectation", "finite shots", "noisy", "device")  # of evidence, from what is computed to what is real
+LARGEST = ("qubits", "reps", "depth", "shots")  # of several circuits, the largest; all else adds up
 
-def ledger(model: nn.Module, sample: Any, samples: int) -> dict[str, float]:
-    """Costs of one forward pass, per sample where that makes sense.
 
-    sample: inputs of `samples` samples. Keys: parameters, trainable, flops (floating-point operations a sample, one
-    multiply-add = 2, as torch counts them, plus what components declare), and the components' own such as qubits,
-    circuit_evaluations (a sample).
+def ledger(model: nn.Module, sample: Any, samples: int) -> dict[str, Any]:
+    """Costs of a network. sample: inputs of `samples` samples, on the CPU as the model is.
+
+    parameters, trainable: counts; a complex number is two. flops: of one forward pass, a sample, as torch counts (a
+    multiply-add is two). flops_declared: what components say torch cannot count, forward and backward, a sample. The
+    components' own, such as qubits and circuits_per_sample. tier: of evidence, the most real among the circuits; absent
+    without circuits.
     """
-    found: dict[str, float] = {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    found: dict[str, Any] = {
+        "parameters": sum(_numbers(p) for p in model.parameters()),
+        "trainable": sum(_numbers(p) for p in model.parameters() if p.requires_grad),
     }
-    probe = copy.deepcopy(model).eval()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        call_model(probe, sample)
+        call_model(copy.deepcopy(model).eval(), sample)
     found["flops"] = counter.get_total_flops() / samples
     for module in model.modules():
-        declare = getattr(module, "cost", None)
-        if not callable(declare):
-            continue
-        declared: Any = declare()
-        for key, value in declared.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                found[key] = found.get(key, 0) + value
+        _add(found, module, samples)
     return found
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
+
+
+def _add(found: dict[str, Any], module: nn.Module, samples: int) -> None:
+    flops, declare = getattr(module, "flops", None), getattr(module, "cost", None)
+    if callable(flops):
+        found["flops_declared"] = found.get("flops_declared", 0) + float(str(flops(samples))) / samples
+    declared: Any = declare() if callable(declare) else {}
+    for key, value in declared.items():
+        if key == "tier":
+            tier = "exact expectation" if value == "exact" else value
+            found["tier"] = max(tier, found.get("tier", tier), key=lambda t: TIERS.index(t) if t in TIERS else -1)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[key] = max(found.get(key, 0), value) if key in LARGEST else found.get(key, 0) + value

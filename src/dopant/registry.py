@@ -63,6 +63,11 @@ class Registry(Generic[T]):
         self.get(name)
         return self._origins[name]
 
+    def origins(self) -> set[str]:
+        """Every place that something was registered from."""
+        self._load()
+        return set(self._origins.values())
+
     def __contains__(self, name: object) -> bool:
         self._load()
         return name in self._items

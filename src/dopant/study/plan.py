@@ -12,6 +12,7 @@ from typing import Any
 from ..designs import Cell
 from ..recipe import Recipe
 from .config import Study, as_named
+from .files import used
 from .trial import FORMAT, Trial
 
 
@@ -21,19 +22,22 @@ def cells(study: Study) -> list[Cell]:
 
 
 def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
-    """All that decides the numbers of one trial. files: names and SHA-256 sums of `--with` files."""
-    description: dict[str, Any] = {
-        "format": FORMAT,
+    """All that decides the numbers of one trial. files: paths and SHA-256 sums of all `--with` files."""
+    named = {
         "task": as_named(study.task, "task"),
         "data": None if study.data is None else as_named(study.data, "data"),
         "host": as_named(study.design.host, "host"),
+    }
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        **named,
         "swaps": cell.swaps,
         "recipe": recipe.identity(),
         "protocol": study.protocol,
         "seed": study.seed,
         "replicate": replicate,
         "threads": recipe.threads,
-        "files": dict(files),
+        "files": used(files, cell, recipe, named),
     }
     return description
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import os
 import platform
@@ -17,11 +16,6 @@ from typing import Any
 from ..errors import ConfigError
 
 PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
-
-
-def file_sums(files: Sequence[str | Path]) -> dict[str, str]:
-    """{file name: SHA-256} of `--with` files: part of every trial's description."""
-    return {Path(f).name: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files}
 
 
 def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from . import plan as planning
 from . import provenance
 from .answer import write_text
 from .config import Study, Tuning, as_named
+from .files import by_name, sums
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
 from .trial import identify
 
@@ -76,7 +77,7 @@ def run(
         raise ConfigError(problems)
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
-    files = provenance.file_sums(with_files)
+    files = sums(with_files)
     facts = check(study)
     if fork:
         folder, study = _fork(folder, study, fork, files)
@@ -85,7 +86,7 @@ def run(
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
     store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
     higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
-    start = provenance.record(command, files, facts, study.recipe.threads)
+    start = provenance.record(command, by_name(files), facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
     if in_process(study):
         print(
