@@ -65,7 +65,7 @@ def test_several_mistakes_are_told_at_once(tmp_path):
 
 
 def test_a_damaged_study_file_is_located(tmp_path):
-    (tmp_path / "study.toml").write_text("[study]\nhost = 'creep-cnn\nseed = 0\n")
+    (tmp_path / "study.toml").write_text("[study]\nhost = creep-cnn\nseed = 0\n")
     refused(dopant("run", "study.toml", folder=tmp_path), "study.toml", "line 2")
     (tmp_path / "study.toml").write_bytes(b"\xff\xfe\x00")
     refused(dopant("run", "study.toml", folder=tmp_path), "study.toml")

@@ -5,6 +5,7 @@ Neither is part of a trial's description, so a slow study has the same trials as
 """
 
 import os
+import sys
 import time
 from types import SimpleNamespace
 
@@ -99,4 +100,5 @@ def kills_itself(trial, streams, keeper):
 
 for name, function in {"toy": run, "toy-mean": mean_only, "toy-broken": broken, "toy-kill": kills_itself}.items():
     registry.tasks.add(name, SimpleNamespace(name=name, run=function, metric=None, networks=True, doc=""), __file__)
-registry.tasks._walked = True  # only these are needed: without the package's own tasks a worker starts in a moment
+if "pytest" not in sys.modules:  # in a worker only these are needed: without the package's own tasks it starts sooner
+    registry.tasks._walked = True

@@ -237,7 +237,7 @@ def test_clipping_bounds_the_step_of_plain_gradient_descent(digits):
     with pytest.raises(Stopped):
         loop_of(model, digits, keeper, optimizer="sgd", lr=1.0, clip=1e-3).run()
     after = dict(model.named_parameters())
-    moved = math.sqrt(sum(float((after[k] - before[k]).square().sum()) for k in after))
+    moved = math.sqrt(sum(float((after[k] - before[k]).detach().square().sum()) for k in after))
     assert moved == pytest.approx(1e-3, rel=1e-3)
 
 
