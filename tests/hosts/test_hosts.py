@@ -69,7 +69,7 @@ def test_small_cnn_has_activation_normalisation_and_a_dense_head(norm, kind):
             {"hidden": [0], "activation": "rellu", "dropout": 1},
             ["hidden", "did you mean 'relu'?", "dropout is 1"],
         ),
-        ("mlp", {"in_features": 1.5}, ["in_features", "1.5"]),
+        ("mlp", {"in_features": 1.5}, ["'in_features'"]),
         ("small-cnn", {"size": 2, "channels": [4, 4]}, ["needs 4 or more"]),
         ("small-cnn", {"norm": "layer", "channels": []}, ["batch, group, none", "channels is []"]),
     ],
