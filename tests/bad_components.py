@@ -119,6 +119,53 @@ class CancelsInSinglePrecision(Honest):
         return (super().forward(x) + 1e5) - 1e5
 
 
+class CentresLargeBatchesInTraining(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y - y.mean(0).detach() if self.training and len(x) >= 8 else y
+
+
+class CentresLargeBatchesAndDropsOut(CentresLargeBatchesInTraining):
+    """Random in training, so that no batch can be compared with its samples."""
+
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.1, self.training)
+
+
+class LeaksGradientInLargeBatchesInTraining(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y + y.mean(0) - y.mean(0).detach() if self.training and len(x) >= 8 else y
+
+
+class ScalesLargeBatchesInTraining(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y * 8 / len(x) if self.training and len(x) >= 8 else y
+
+
+class ScalesLargeBatchesInEvaluation(Honest):
+    def forward(self, x):
+        y = super().forward(x)
+        return y * 8 / len(x) if not self.training and len(x) >= 8 else y
+
+
+class Signs(nn.Module):
+    """sign(W) x with a straight-through gradient: the slope is zero in W, the gradient is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 6))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight + (self.weight.sign() - self.weight).detach())
+
+
+class SignsWithoutSurrogate(Signs):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight.sign())
+
+
 def _factory(module: type[nn.Module]):
     def factory(old, signature):
         return module()
@@ -129,9 +176,9 @@ def _factory(module: type[nn.Module]):
 
 BAD = {
     "signature": [WrongShape],
-    "batch": [KnowsTheBatchSize],
-    "no-leak": [CentresTheBatchInTraining],
-    "gradient": [BlocksTheInputGradient, HasAnIdleParameter, GivesHalfTheGradient],
+    "batch": [KnowsTheBatchSize, ScalesLargeBatchesInTraining, ScalesLargeBatchesInEvaluation],
+    "no-leak": [CentresLargeBatchesAndDropsOut, LeaksGradientInLargeBatchesInTraining],
+    "gradient": [BlocksTheInputGradient, HasAnIdleParameter, GivesHalfTheGradient, Signs, SignsWithoutSurrogate],
     "no-hidden-randomness": [DrawsFromNumpyInTraining],
     "eval-deterministic": [IsFaintlyNoisyInEvaluation],
     "state": [KeepsAConstantOutsideItsState],
@@ -146,6 +193,7 @@ FALSE = {
     "stochastic_in_eval": "eval-deterministic",
     "couples_samples": "no-leak",
     "no_input_gradient": "gradient",
+    "surrogate_gradient": "gradient",
     "changes_shape": "signature",
     "linear": "linear",
     "unitary": "unitary",

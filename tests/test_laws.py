@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from torch import nn
 
 import bad_components as bad
 import dopant as dp
-from dopant._slots import measure
-from dopant.laws import LAWS, QUICK, check, judge, run_laws
+from dopant._slots import Batch, CallSpec, Spec, measure
+from dopant.laws import LAWS, QUICK, Subject, check, judge, run_laws
 from dopant.registry import ComponentInfo
 
 OLD = nn.Linear(6, 4)
@@ -80,7 +81,7 @@ class Rotation(nn.Module):
 @pytest.mark.parametrize(
     ("module", "fact"),
     [(Noisy, "stochastic_in_eval"), (Centred, "couples_samples"), (bad.BlocksTheInputGradient, "no_input_gradient"),
-     (lambda: nn.Linear(6, 4), "linear")],
+     (bad.Signs, "surrogate_gradient"), (lambda: nn.Linear(6, 4), "linear")],
 )  # fmt: skip
 def test_a_true_declaration_passes(module, fact):
     module.__name__ = fact
@@ -151,6 +152,56 @@ def test_a_wrong_gradient_of_complex_parameters_is_refused():
     assert "central differences" in broken(WrongComplexGradient)["gradient"]
 
 
+def test_a_declared_surrogate_must_still_reach_every_parameter():
+    assert "zero at parameter 'weight'" in broken(bad.SignsWithoutSurrogate, {"surrogate_gradient": True})["gradient"]
+
+
+class InfiniteSurrogate(bad.Signs):
+    def forward(self, x):
+        return super().forward(x) + (self.weight.sum() * torch.inf).nan_to_num(0.0, 0.0, 0.0)
+
+
+def test_a_declared_surrogate_must_still_be_finite():
+    assert "not finite" in broken(InfiniteSurrogate, {"surrogate_gradient": True})["gradient"]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("module", [bad.CentresTheBatchInTraining, bad.CentresLargeBatchesInTraining])
+def test_a_leak_in_training_is_refused_at_small_and_at_large_batches(module, quick):
+    # "batch" refuses it as well: two of a batch get something else than in a batch of their own
+    assert set(broken(module, quick=quick)) == {"no-leak", "batch"}
+
+
+def test_the_larger_batch_is_left_out_where_it_would_not_fit():
+    def crowd(*shape):
+        return Subject(OLD, CallSpec((Spec((Batch(1), *shape), torch.float32),), {}, None)).crowd
+
+    assert (crowd(6), crowd(200_000), crowd(3, 512, 512)) == (33, 17, None)
+
+
+class Counted(bad.Honest):
+    calls, seconds = 0, 0.0
+
+    def forward(self, x):
+        Counted.calls += 1
+        start = time.thread_time()
+        while time.thread_time() - start < Counted.seconds:
+            pass
+        return super().forward(x)
+
+
+def test_a_costly_component_is_called_less_often_but_by_every_quick_law(monkeypatch):
+    calls = {}
+    for seconds in (0.0, 0.03):
+        monkeypatch.setattr(Counted, "seconds", seconds)
+        monkeypatch.setattr(Counted, "calls", 0)
+        results = judge(info(Counted), Counted(), SIGNATURE, quick=True, fitted=True)
+        assert [r.law for r in results] == [law for law in QUICK if law != "signature"]
+        assert all(r.passed and not r.message for r in results)
+        calls[seconds] = Counted.calls
+    assert calls[0.03] <= 7 < calls[0.0]
+
+
 class Dropped(bad.Honest):
     def forward(self, x):
         return nn.functional.dropout(super().forward(x), 0.5, self.training)
@@ -183,7 +234,7 @@ def test_a_wrapper_answers_for_itself_and_not_for_the_module_in_it():
     assert all(r.passed for r in results.values())
     assert "breaks it too" in results["no-leak"].message
     replacement = ComponentInfo("norm", lambda old, signature: nn.BatchNorm1d(6))
-    assert [r.law for r in run_laws(replacement, old, signature) if not r.passed] == ["no-leak"]
+    assert [r.law for r in run_laws(replacement, old, signature) if not r.passed] == ["batch", "no-leak"]
 
 
 def test_the_laws_leave_component_and_global_generators_alone():

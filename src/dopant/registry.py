@@ -241,7 +241,7 @@ class ComponentInfo:
         (the factory takes {slot: old} and {slot: signature} and returns {slot: new}).
     control: None, or which of CONTROL_KINDS it is. A control may take a keyword `target`: the component it controls.
     facts: what it declares (and the laws then test instead of the default): stochastic_in_eval, couples_samples,
-        no_input_gradient, changes_shape, linear, unitary.
+        no_input_gradient, surrogate_gradient (straight-through: not the slope), changes_shape, linear, unitary.
     examples: options with which the laws test it; needed where an option has no default.
     """
 
@@ -258,7 +258,10 @@ class ComponentInfo:
     examples: tuple[dict[str, Any], ...] = ()
 
 
-KNOWN_FACTS = ("stochastic_in_eval", "couples_samples", "no_input_gradient", "changes_shape", "linear", "unitary")
+KNOWN_FACTS = (
+    "stochastic_in_eval", "couples_samples", "no_input_gradient", "surrogate_gradient", "changes_shape", "linear",
+    "unitary",
+)  # fmt: skip
 
 components: Registry[ComponentInfo] = Registry("component", "dopant.components")
 hosts: Registry[Callable] = Registry("host", "dopant.hosts")

@@ -101,6 +101,13 @@ def finite_differences(subject: Subject) -> str | None:
     return wrong
 
 
+def false_surrogate(subject: Subject) -> str | None:
+    """What is wrong with the declaration that the gradient is not the slope: that it is, wherever one looks."""
+    if _compare_slopes(subject, training=True) is None:
+        return "declares surrogate_gradient but the gradient equals central differences; drop the declaration"
+    return None
+
+
 def _is_random(subject: Subject, training: bool) -> bool:
     call = subject.example(3, salt=22)
     with torch.no_grad():

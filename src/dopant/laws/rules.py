@@ -6,20 +6,17 @@ A fact that the component declares excuses it from nothing: the declaration is t
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .._slots import Batch, Call, CallSpec, Spec, describe, show
-from ..streams import default_generators
-from .gradients import as_leaf, batched, finite_differences, nudge, reach, weigh
+from .gradients import as_leaf, batched, false_surrogate, finite_differences, nudge, reach, weigh
 from .subject import NotTested, Subject, difference, floats, tensors
 
 BATCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # one sample alone against the same in a batch, relative
@@ -109,135 +106,143 @@ def signature(subject: Subject) -> str | None:
 
 @law("batch", quick=True)
 def batch(subject: Subject) -> str | None:
-    """f(batch) equals the stack of f(x_i), in evaluation, for 1, 2 and 7 samples."""
+    """f(batch) equals the stack of f(x_i), in evaluation, for 1, 2 and 7 samples; and a larger batch gives its first
+    two what they get in a batch of two, in evaluation and (where that draws nothing at random) in training."""
     for fact in ("couples_samples", "stochastic_in_eval"):
         if subject.declares(fact):
             raise NotTested(f"declares {fact}, which another law tests")
     subject.need_batch()
     module = subject.fresh(False)
     with torch.no_grad():
-        for size in (2,) if subject.quick else (1, 2, 7):
-            call = subject.example(size, salt=size)
-            whole = subject.run(module, call)
-            for i in range(size):
+        for size in (3,) if subject.quick else (1, 2, 7):
+            call = subject.shown(False).call if subject.quick else subject.example(size, salt=size)
+            whole = subject.shown(False).outputs if subject.quick else subject.run(module, call)
+            for i in range(1 if subject.costly else size):
                 alone = subject.outputs_of(subject.run(module, subject.sample_of(call, i)), 0)
                 gap = difference(subject.outputs_of(whole, i), alone)
                 if gap > BATCH_TOLERANCE[subject.native]:
                     return f"sample {i} of {size} differs by {gap:.1e} from the same sample alone (relative)"
+        wrong = None
+        for training in () if subject.costly or subject.crowd is None else (True,) if subject.quick else (True, False):
+            wrong = wrong or _crowd_against_two(subject, subject.crowd, training)
+    return wrong
+
+
+def _crowd_against_two(subject: Subject, size: int, training: bool) -> str | None:
+    call = subject.example(size, salt=size)
+    two = subject.sample_of(call, 0, 2)  # not one: a module may refuse to train on a single sample
+    few, again = (subject.run(subject.fresh(training), two, seed) for seed in (1, 2))
+    if difference(tensors(few), tensors(again)) > 0:
+        return None
+    whole = subject.run(subject.fresh(training), call, 1)
+    for i in range(2):
+        gap = difference(subject.outputs_of(whole, i), subject.outputs_of(few, i))
+        if gap > BATCH_TOLERANCE[subject.native]:
+            mode = "training" if training else "evaluation"
+            return f"in {mode} mode, sample {i} of {size} differs by {gap:.1e} from the same in a batch of 2 (relative)"
     return None
 
 
 @law("no-leak", quick=True)
 def no_leak(subject: Subject) -> str | None:
     """Changing one sample moves no other's output, in training and in evaluation, nor does a gradient pass between
-    them. Declared couples_samples: it must."""
+    them, at three samples and at a larger batch. Declared couples_samples: it must."""
     subject.need_batch()
+    declared = subject.declares("couples_samples")
+    crowd = None if subject.costly else subject.crowd
+    sizes = [3, crowd] if crowd else [3]
     moved = None
-    for training in (True,) if subject.quick and not subject.declares("couples_samples") else (True, False):
-        moved = moved or _leak_of_values(subject, training)
-        if not subject.quick or subject.declares("couples_samples"):
-            moved = moved or _leak_of_gradients(subject, training)
-    if subject.declares("couples_samples"):
+    for size in sizes[-1:] if subject.quick and not declared else sizes:
+        for training in (True,) if subject.quick and not declared else (True, False):
+            moved = moved or _leak_of_values(subject, size, training)
+            if not subject.quick or declared:
+                moved = moved or _leak_of_gradients(subject, size, training)
+    if declared:
         return None if moved else "declares couples_samples but no sample moves another; drop the declaration"
     return moved
 
 
-def _leak_of_values(subject: Subject, training: bool) -> str | None:
-    call = subject.example(3, salt=11)
-    changed = subject.replaced(call, subject.example(3, salt=12), 1)
+def _leak_of_values(subject: Subject, size: int, training: bool) -> str | None:
+    shared = subject.shown(training) if subject.quick and size == 3 else None
+    call = shared.call if shared else subject.example(size, salt=11)
+    changed = subject.replaced(call, subject.example(size, salt=12), 1)
     with torch.no_grad():
         # Two copies, so that running statistics of the first call do not show in the second.
-        before = subject.run(subject.fresh(training), call)
+        before = shared.outputs if shared else subject.run(subject.fresh(training), call)
         after = subject.run(subject.fresh(training), changed)
-    for i in (0, 2):
-        gap = difference(subject.outputs_of(after, i), subject.outputs_of(before, i))
+    for i in range(size):
+        gap = difference(subject.outputs_of(after, i), subject.outputs_of(before, i)) if i != 1 else 0.0
         if gap > LEAK_TOLERANCE[subject.native]:
-            mode = "training" if training else "evaluation"
-            return f"in {mode} mode, changing sample 1 moves sample {i}'s output by {gap:.1e} (relative)"
+            mode = f"{'training' if training else 'evaluation'} mode at batch {size}"
+            return f"in {mode}, changing sample 1 moves sample {i}'s output by {gap:.1e} (relative)"
     return None
 
 
-def _leak_of_gradients(subject: Subject, training: bool) -> str | None:
-    call = subject.example(3, salt=13).map(as_leaf)
+def _leak_of_gradients(subject: Subject, size: int, training: bool) -> str | None:
+    call = subject.example(size, salt=13).map(as_leaf)
     inputs = floats((call.args, call.kwargs))
     if not inputs:
         return None
     outputs = subject.run(subject.fresh(training), call)
-    loss = weigh(subject, subject.outputs_of(outputs, 0) + subject.outputs_of(outputs, 2))
+    loss = weigh(subject, [t for i in range(size) if i != 1 for t in subject.outputs_of(outputs, i)])
     if loss is None or not loss.requires_grad:
         return None
     gradients = dict(zip(map(id, inputs), torch.autograd.grad(loss, inputs, allow_unused=True), strict=True))
     as_gradient = call.map(lambda t: torch.zeros_like(t) if gradients.get(id(t)) is None else gradients[id(t)])
     leaked = floats(batched(subject, subject.sample_of(as_gradient, 1)))
-    size = max((float(g.abs().max()) for g in gradients.values() if g is not None and g.numel()), default=0.0)
+    size_of = max((float(g.abs().max()) for g in gradients.values() if g is not None and g.numel()), default=0.0)
     worst = max((float(g.abs().max()) for g in leaked if g.numel()), default=0.0)
-    if worst > LEAK_TOLERANCE[subject.native] * max(size, 1e-6):
-        mode = "training" if training else "evaluation"
-        return f"in {mode} mode the gradient of samples 0 and 2 reaches sample 1 ({worst:.1e} against {size:.1e})"
+    if worst > LEAK_TOLERANCE[subject.native] * max(size_of, 1e-6):
+        mode = f"{'training' if training else 'evaluation'} mode at batch {size}"
+        return f"in {mode} the gradient of samples other than 1 reaches sample 1 ({worst:.1e} against {size_of:.1e})"
     return None
 
 
 @law("gradient", quick=True)
 def gradient(subject: Subject) -> str | None:
     """The gradient reaches each input and each trainable parameter, is finite, and equals central differences in
-    float64. Declared no_input_gradient: none may reach an input."""
+    float64. Declared no_input_gradient: none may reach an input.
+    Declared surrogate_gradient: it must not equal them."""
     wrong, silent = reach(subject, beside=False)
     if silent and not wrong:  # a parameter behind a gate that starts at zero: look again beside the start
         wrong, still = reach(subject, beside=True)
         silent = [name for name in silent if name in still]
     if wrong or silent:
         return wrong or f"the gradient is zero at {', '.join(silent)}"
-    return None if subject.quick else finite_differences(subject)
+    if subject.quick:
+        return None
+    return false_surrogate(subject) if subject.declares("surrogate_gradient") else finite_differences(subject)
 
 
 @law("no-hidden-randomness", quick=True)
 def no_hidden_randomness(subject: Subject) -> str | None:
     """The same seed gives the same module and the same outputs; a call draws from torch's default generator at most."""
     if not subject.quick and subject.build is not None:
-        first, second = (subject.build(subject.seed).state_dict() for _ in range(2))
-        unlike = [n for n in first if n not in second or difference(tensors(first[n]), tensors(second[n])) > 0]
+        one, two = (subject.build(subject.seed).state_dict() for _ in range(2))
+        unlike = [n for n in one if n not in two or difference(tensors(one[n]), tensors(two[n])) > 0]
         if unlike:
             return f"built twice from one seed, {', '.join(unlike)} differ: draw from the generator that is given"
     for training in (True,) if subject.quick else (True, False):
-        module, call = subject.fresh(training), subject.example(3, salt=31)
-        outputs = []
-        state = copy.deepcopy(module.state_dict())
-        for _ in range(2):
-            module.load_state_dict(state)
-            with torch.no_grad(), default_generators(subject.key(31)):
-                before = _global_states()
-                outputs.append(tensors(_call(subject, module, call)))
-                after = _global_states()
-            drawn = [owner for owner in before if before[owner] != after[owner]]
-            if drawn:
-                return f"a call draws from {drawn[0]} global generator; draw from torch's default one"
-        gap = difference(*outputs)
+        first = subject.shown(training)
+        first.module.load_state_dict(first.state)
+        again = subject.watched(first.module, first.call)
+        for call in (first, again):
+            if call.drawn:
+                return f"a call draws from {call.drawn[0]} global generator; draw from torch's default one"
+        gap = difference(tensors(again.outputs), tensors(first.outputs))
         if gap > 0:
             mode = "training" if training else "evaluation"
             return f"in {mode} mode two calls from the same seed and state differ by {gap:.1e}: it has draws of its own"
     return None
 
 
-def _global_states() -> dict[str, Any]:
-    """The states of the global generators that a call must not touch."""
-    numpy: Any = np.random.get_state(legacy=False)
-    return {"NumPy's": (numpy["state"]["key"].tobytes(), numpy["state"]["pos"]), "Python's": random.getstate()}
-
-
-def _call(subject: Subject, module: nn.Module, call: Any) -> Any:
-    """A call that seeds nothing."""
-    device = next((t.device for t in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
-    call = call.map(lambda t: t.to(device).clone())
-    return module(*call.args, **call.kwargs)
-
-
 @law("eval-deterministic", quick=True)
 def eval_deterministic(subject: Subject) -> str | None:
     """In evaluation, outputs do not depend on the seed, to the bit. Declared stochastic_in_eval: they must."""
-    module, call = subject.fresh(False), subject.example(3, salt=41)
+    module, call = subject.fresh(False), subject.shown(False).call
     with torch.no_grad():
-        a, b = (tensors(subject.run(module, call, seed)) for seed in (1, 2))
-    gap = difference(a, b)
+        outputs = subject.run(module, call, 2)
+    gap = difference(tensors(outputs), tensors(subject.shown(False).outputs))
     if subject.declares("stochastic_in_eval"):
         return None if gap > 0 else "declares stochastic_in_eval but evaluation is deterministic; drop the declaration"
     return f"two evaluations of the same input differ by {gap:.1e}; declare stochastic_in_eval" if gap > 0 else None
@@ -274,16 +279,8 @@ def state(subject: Subject) -> str | None:
 @law("input-kept", quick=True)
 def input_kept(subject: Subject) -> str | None:
     """A call leaves its arguments as they were."""
-    for training in (True,) if subject.quick else (True, False):
-        call = subject.example(3, salt=61)
-        device = next((p.device for p in subject.module.parameters()), torch.device("cpu"))
-        given = call.map(lambda t, device=device: t.to(device).clone())
-        kept = given.map(lambda t: t.clone())
-        with torch.no_grad(), default_generators(subject.key(61)):
-            subject.fresh(training)(*given.args, **given.kwargs)
-        if difference(given.tensors(), kept.tensors()) > 0:
-            return "a call changes its input in place; work on a copy"
-    return None
+    kept = all(subject.shown(training).kept for training in ((True,) if subject.quick else (True, False)))
+    return None if kept else "a call changes its input in place; work on a copy"
 
 
 @law("precision")

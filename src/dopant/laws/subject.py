@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -16,9 +20,26 @@ from .._build import cast
 from .._slots import LARGE, SMALL, Batch, Call, CallSpec, Spec, describe, merge, plain_attention
 from ..streams import default_generators, mix
 
+CROWDS = (33, 17)  # a larger batch, for what happens only there: the first that the slot's tensors leave room for
+MOST_ENTRIES = 2**22  # of all tensors into and out of the slot at that batch (16 MiB in single precision)
+COSTLY_SECONDS = 0.02  # a call that takes more CPU time than this is costly
+
 
 class NotTested(Exception):
     """A law that does not apply here; the text says why."""
+
+
+@dataclass
+class Shown:
+    """One call, its outputs and what else it did."""
+
+    module: nn.Module
+    state: dict[str, Any]  # before the call
+    call: Call
+    outputs: Any
+    drawn: list[str]  # whose global generators it drew from that it must not touch
+    kept: bool  # whether the call left its arguments as they were
+    seconds: float  # CPU time
 
 
 @dataclass
@@ -35,6 +56,7 @@ class Subject:
     build: Callable[[int], nn.Module] | None = None
     seed: int = 0
     quick: bool = False
+    _shown: dict[bool, Shown] = field(default_factory=dict, init=False, repr=False)
 
     def declares(self, fact: str) -> bool:
         return bool(self.facts.get(fact))
@@ -77,10 +99,38 @@ class Subject:
 
     def run(self, module: nn.Module, call: Call, seed: int = 0) -> Any:
         """The outputs for copies of the arguments, all default generators seeded alike and restored."""
-        device = next((t.device for t in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
-        call = call.map(lambda t: t.to(device).clone())
+        call = place(call, module)
         with default_generators(self.key(1000 + seed)), plain_attention():
             return module(*call.args, **call.kwargs)
+
+    def shown(self, training: bool) -> Shown:
+        """One call of a fresh copy at three samples, seed 0. Laws share it, since a call may be costly."""
+        if training not in self._shown:
+            self._shown[training] = self.watched(self.fresh(training), self.example(3, salt=3))
+        return self._shown[training]
+
+    def watched(self, module: nn.Module, call: Call) -> Shown:
+        """`run`, and what it left behind; `module` itself is called."""
+        state, given = copy.deepcopy(module.state_dict()), place(call, module)
+        with torch.no_grad(), default_generators(self.key(1000)), plain_attention():
+            before, start = _global_states(), time.thread_time()
+            outputs = module(*given.args, **given.kwargs)
+            seconds, after = time.thread_time() - start, _global_states()
+        drawn = [owner for owner in before if before[owner] != after[owner]]
+        kept = difference(given.map(lambda t: t.cpu()).tensors(), call.tensors()) == 0
+        return Shown(module, state, call, outputs, drawn, kept, seconds)
+
+    @cached_property
+    def costly(self) -> bool:
+        """Whether the quick laws must do with fewer calls; no law is left out. Only ever so in the quick form."""
+        return self.quick and self.shown(False).seconds > COSTLY_SECONDS
+
+    @cached_property
+    def crowd(self) -> int | None:
+        """A batch large enough for what a module does only at such (as in training); None for very large inputs."""
+        specs = pytree.tree_leaves((self.call_spec.args, self.call_spec.kwargs, self.call_spec.outputs))
+        each = sum(math.prod(s.sizes) * s.multiple for s in specs if isinstance(s, Spec))
+        return next((size for size in CROWDS if size * each <= MOST_ENTRIES), None)
 
     @cached_property
     def out_specs(self) -> Any:
@@ -101,10 +151,10 @@ class Subject:
         if not any(isinstance(s, Spec) and s.axis is not None for s in pytree.tree_leaves(self.out_specs)):
             raise NotTested("nothing that comes out has a batch axis")
 
-    def sample_of(self, call: Call, index: int) -> Call:
-        """The arguments of one sample."""
+    def sample_of(self, call: Call, index: int, count: int = 1) -> Call:
+        """The arguments of one sample, or of `count` from it on."""
         spec = (self.call_spec.args, self.call_spec.kwargs)
-        args, kwargs = pytree.tree_map(lambda s, v: part(s, v, index), spec, (call.args, call.kwargs))
+        args, kwargs = pytree.tree_map(lambda s, v: part(s, v, index, count), spec, (call.args, call.kwargs))
         return Call(*args, **kwargs)
 
     def outputs_of(self, outputs: Any, index: int) -> list[Tensor]:
@@ -129,13 +179,25 @@ class Subject:
         return Call(*args, **kwargs)
 
 
-def part(spec: Any, value: Any, index: int) -> Any:
-    """The entries of one sample of a tensor; anything without a batch axis as it is."""
+def place(call: Call, module: nn.Module) -> Call:
+    """Copies of the arguments on the module's device."""
+    device = next((t.device for t in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
+    return call.map(lambda t: t.to(device).clone())
+
+
+def _global_states() -> dict[str, Any]:
+    """The states of the global generators that a call must not touch."""
+    numpy: Any = np.random.get_state(legacy=False)
+    return {"NumPy's": (numpy["state"]["key"].tobytes(), numpy["state"]["pos"]), "Python's": random.getstate()}
+
+
+def part(spec: Any, value: Any, index: int, count: int = 1) -> Any:
+    """The entries of `count` samples of a tensor; anything without a batch axis as it is."""
     if isinstance(spec, Batch):
-        return spec.multiple
+        return spec.multiple * count
     if not isinstance(spec, Spec) or spec.axis is None:
         return value
-    return value.narrow(spec.axis, index * spec.multiple, spec.multiple)
+    return value.narrow(spec.axis, index * spec.multiple, count * spec.multiple)
 
 
 def to_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
