@@ -97,6 +97,10 @@ def test_split_sizes_switch_on_the_corrected_variance():
     width = [a.effects["high"][0] - a.effects["low"][0] for a in (split, plain)]
     assert width[0] / width[1] == pytest.approx(math.sqrt(1 + 12 / 3))
     assert any("Nadeau-Bengio" in note for note in split.notes)
+    assert any("Sign-flip p values ignore that re-splits share data" in note for note in split.notes)
+    assert split.effects["p"][0] == plain.effects["p"][0]
+    assert "shown for completeness" in split.verdicts[0]
+    assert "shown for completeness" not in plain.verdicts[0]
 
 
 def test_an_empty_metric_is_a_failed_trial():

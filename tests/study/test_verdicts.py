@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
+from dopant import cost
 from dopant.designs import Contrast
 from dopant.errors import ConfigError
 from dopant.study import statistics as st
@@ -234,6 +236,55 @@ def test_a_failed_trial_without_a_declared_value_withholds_the_verdict():
     assert "no failure value was declared" in row["sentence"]
 
 
+def loss(**means):
+    return table(sign=-1, **means)
+
+
+def test_a_failure_that_no_score_describes_withholds_the_verdict_and_is_said():
+    """A loss has no worst value: infinity is no score, and must not wipe out the other replicates' differences."""
+    data = set_cell(loss(old=0, new=0.05, plain=0.01, linear=0.02), "new", 4, status="failed", value=np.nan)
+    effects, row = judged(data, metric="test_mse", higher_is_better=False, failure_value=math.inf, margin=0.005)
+    assert (row["failed"], row["incomplete"], row["replicates"]) == (1, 1, 11)
+    assert (row["verdict"], row["direction"]) == ("cannot tell", "withheld")
+    kept = data[data["replicate"] != 4].pivot(index="replicate", columns="arm", values="value")
+    assert row["mean"] == pytest.approx((kept["old"] - kept["new"]).mean())
+    assert "1 trial failed and this metric has no score for failure" in row["sentence"]
+    assert "dentical" not in row["sentence"]
+    assert list(effects["verdict"])[1:3] == ["better than", "better than"]
+
+
+@pytest.mark.parametrize("lost", [[4], list(range(12))])
+def test_where_both_arms_failed_the_words_hold_no_nan(lost):
+    data = loss(old=0, new=0.05, plain=0.01, linear=0.02)
+    gone = data["arm"].isin(["old", "new"]) & data["replicate"].isin(lost)
+    data = data.assign(status=data["status"].mask(gone, "failed"), value=data["value"].mask(gone))
+    effects, row = judged(data, metric="mse", higher_is_better=False, failure_value=math.inf, margin=0.005)
+    assert (row["failed"], row["incomplete"]) == (2 * len(lost), len(lost))
+    assert row["verdict"].endswith("cannot tell")
+    for said in [*effects["sentence"], *verdicts.short(effects)]:
+        assert "nan" not in said
+        assert "inf" not in said
+
+
+def test_a_large_failure_value_does_not_hide_small_differences():
+    data = set_cell(loss(old=0, new=0.05), "new", 4, status="failed")
+    data = set_cell(data, "old", 4, status="failed")
+    _, row = judged(data, [ALONE], metric="mse", higher_is_better=False, failure_value=1e20)
+    values = data.pivot(index="replicate", columns="arm", values="value").drop(index=4)
+    assert row["mean"] == pytest.approx((values["old"] - values["new"]).sum() / 12)
+    assert row["low"] > 0
+
+
+def test_an_interval_without_finite_ends_decides_nothing():
+    data = loss(old=0, new=0.05)
+    for replicate in (4, 5):
+        data = set_cell(data, "old", replicate, status="failed")
+    _, row = judged(data, [ALONE], metric="mse", higher_is_better=False, failure_value=1.5e308)
+    assert row["direction"] == "unclear"
+    assert row["verdict"] == "cannot tell"
+    assert "too far apart for an interval" in row["sentence"]
+
+
 def test_equivalence_is_not_claimed_while_a_pair_is_unfinished():
     data = set_cell(table(old=0, new=0.0001, plain=0, linear=0), "new", 3, status="running")
     _, row = judged(data, margin=0.01)
@@ -361,6 +412,69 @@ def test_resplit_replicates_widen_the_interval_and_may_withdraw_the_verdict():
     assert "corrected for re-split data" in corrected["sentence"]
 
 
+def test_with_resplit_replicates_the_sign_flips_are_reported_and_decide_nothing():
+    """Studies without an effect, differences correlated by 1/4 as those of overlapping training sets."""
+    rng = np.random.default_rng(5)
+    n, rho, studies = 10, 0.25, 300
+    wrong = flips = 0
+    for _ in range(studies):
+        d = math.sqrt(rho) * rng.normal() + math.sqrt(1 - rho) * rng.normal(size=n)
+        arms = (("old", np.zeros(n)), ("new", d))
+        data = pd.DataFrame({"arm": a, "replicate": r, "value": v} for a, values in arms for r, v in enumerate(values))
+        _, row = judged(data, [ALONE], metric="score", resplit=rho / (1 - rho))
+        assert row["p"] == st.sign_flip_test(d)
+        wrong, flips = wrong + (row["direction"] != "unclear"), flips + (row["p"] <= 0.05)
+    assert flips > 0.2 * studies  # why they must not decide
+    assert 0 < wrong <= stats.binom.ppf(0.999, studies, 0.05)
+    assert "ignores that re-split replicates share data and is shown for completeness" in row["sentence"]
+    assert "the corrected interval decides" in row["sentence"]
+
+
+def test_resplit_replicates_without_spread_decide_nothing():
+    data = table(old=0, new=0, plain=0, linear=0)
+    data["value"] = data["replicate"] * 0.01 + 0.3 + 0.1 * (data["arm"] == "new")
+    for more in ({}, {"margin": 0.2}):
+        effects, row = judged(data, resplit=0.25, **more)
+        assert row["p"] == row["p_holm"] == 2.0**-11
+        assert set(effects["verdict"]) == {"cannot tell"}
+        assert effects["p_equivalence"].isna().all()
+        assert math.isnan(row["replicates_needed"])
+        assert "Nothing is decided then, because the replicates re-split one pool" in row["sentence"]
+
+
+def test_resplit_replicates_are_not_kept_back_by_sign_flips():
+    _, row = judged(*family(6, 0.05, 0.05), resplit=0.25)
+    assert row["p_holm"] == 0.0625
+    assert row["direction"] == "better"
+    assert "cannot reach significance" not in row["sentence"]
+
+
+def test_what_a_level_can_detect_allows_for_the_number_of_swaps():
+    data, contrasts = family(12, 0.001, 0.0, 0.0)
+    more = table(12, **{"level 0": 0, "c": 0.002}).query("arm != 'level 0'")
+    effects, row = judged(pd.concat([data, more]), [*contrasts, Contrast("c", "c", "level 0", role="control")])
+    power = TTestPower().power(row["smallest_detectable"] / row["sd"], 12, 0.05 / 3)
+    assert power == pytest.approx(0.8, abs=1e-5)
+    assert st.replicates_needed(row["smallest_detectable"] * 1.0001, row["sd"], alpha=0.05 / 3) == 12
+    control = effects.iloc[-1]
+    assert TTestPower().power(control["smallest_detectable"] / control["sd"], 12, 0.05) == pytest.approx(0.8, abs=1e-5)
+
+
+def test_a_row_has_the_more_real_tier_of_its_two_arms():
+    data = table(old=0, new=0.05, plain=0.01, linear=0.02)
+    effects, _ = judged(data, tier={"new": "exact expectation", "linear": "noisy", "old": "classical"})
+    got = {(r["cell"], r["versus"]): r["tier"] for r in effects.to_dict("records")}
+    assert got == {
+        ("new", "old"): "exact expectation", ("plain", "old"): "classical", ("linear", "old"): "noisy",
+        ("new", "plain"): "exact expectation", ("new", "linear"): "noisy",
+    }  # fmt: skip
+    for one, other in itertools.pairwise(verdicts.TIERS):
+        for tiers in ({"new": one, "old": other}, {"new": other, "old": one}):
+            assert judged(data, [ALONE], tier=tiers)[1]["tier"] == other
+    assert judged(data, [ALONE], tier={"new": "emulated"})[1]["tier"] == "emulated"
+    assert verdicts.TIERS[1:] == cost.TIERS
+
+
 def test_the_columns_are_those_promised_and_agree_with_scipy():
     data = table(old=0, new=0.01, plain=0.005, linear=0.002)
     effects, row = judged(data, estimand="best against best", tier="finite shots", margin=0.003)
@@ -403,6 +517,48 @@ def test_sentences_are_those_of_levels_and_variants():
     said = verdicts.sentences(effects)
     assert len(said) == 2
     assert said[1].startswith("beyond the ordinary: zero bias changed")
+
+
+def test_short_verdicts_are_one_line_with_the_interval_and_the_nearest_control():
+    variant = Contrast("zero bias", "linear", "old", role="variant")
+    effects, row = judged(table(6, old=0, new=0.05, plain=0.01, linear=-0.02), [SWAP, variant], untuned=True)
+    beside = effects[(effects["role"] == "swap-versus-control") & (effects["versus"] == "plain")].iloc[0]
+    worse = effects[effects["role"] == "variant"].iloc[0]
+
+    def numbers(r):
+        return f"{100 * r['mean']:+.2f} pp [{100 * r['low']:+.2f}, {100 * r['high']:+.2f}]"
+
+    assert verdicts.short(effects) == [
+        f"estimate: untuned: beyond the ordinary: head=new {numbers(row)} vs old, n=6; "
+        f"vs control plain {numbers(beside)}",
+        f"estimate: untuned: worse: zero bias {numbers(worse)} vs old, n=6",
+    ]
+
+
+def test_short_verdicts_stay_short_whatever_the_names_and_keep_the_numbers():
+    long = "the very long name of a quantum component with options=12345678 and more"
+    names = [f"{long} {i}" for i in range(4)]
+    contrast = Contrast(long, "new", "old", tuple(names))
+    for means in ((0.01,) * 4, (0.05,) * 4, (0.0495,) * 4):
+        data = table(8, old=0, new=0.05, **dict(zip(names, means, strict=True)))
+        for metric in ("test_accuracy", "loss"):
+            effects, row = judged(data, [contrast], metric=metric, untuned=True)
+            (said,) = verdicts.short(effects)
+            assert len(said) <= 140
+            assert "\n" not in said
+            mean = f"{100 * row['mean']:+.2f} pp [" if metric == "test_accuracy" else f"{row['mean']:+.3g} ["
+            assert mean in said
+            assert "vs old, n=8" in said
+
+
+def test_short_verdicts_say_what_is_missing():
+    data = set_cell(table(old=0, new=0.05), "new", 3, status="pending")
+    assert "n=11 of 12" in verdicts.short(judged(data, [ALONE])[0])[0]
+    assert verdicts.short(judged(data.assign(status="pending"), [ALONE])[0]) == [
+        "estimate: cannot tell: head=new vs old, no results"
+    ]
+    one = verdicts.short(judged(table(1, old=0, new=0.05), [ALONE])[0])[0]
+    assert one == "estimate: cannot tell: head=new +5.00 pp vs old, n=1"
 
 
 def test_other_metrics_are_not_put_in_percentage_points():

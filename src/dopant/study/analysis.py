@@ -223,6 +223,7 @@ def _notes(
     ]
     if resplit is not None:
         notes.append(f"Replicates count as re-splits of one pool, n_test / n_train = {resplit:.3g} (Nadeau-Bengio).")
+        notes.append("Sign-flip p values ignore that re-splits share data; the corrected intervals decide.")
     else:
         notes.append("Replicates count as independent; add columns n_train and n_test if they re-split one pool.")
     if n > st.EXACT_UP_TO:

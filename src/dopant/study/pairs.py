@@ -19,7 +19,8 @@ class Effect:
     """One row of `effects`, and what its words need. Numbers are in the metric's unit, positive is better.
 
     failed: trials of the pair's two arms that failed; unscored: those of them without a score. incomplete: pairs of
-    trials without two scores. share: accuracies between 0 and 1. family: how many swaps share Holm's correction.
+    trials without two scores. failure_value: may be infinite, which scores nothing. smallest_detectable: at 0.05 /
+    family. share: accuracies between 0 and 1. family: how many swaps share Holm's correction.
     direction: better, worse, unclear or withheld (pairs missing, or fewer than two). spread: "some", "none" (constant)
     or "identical" (all 0). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
     excludes zero is no direction: "", "holm", "sign flips". out_of_reach: the sign-flip p could not have reached 0.05
@@ -90,7 +91,7 @@ class Scores:
         finite = np.isfinite(value)
         failed = (status == "failed") | ((status == "done") & ~finite)
         score = value.where((status == "done") & finite)
-        if failure_value is not None:
+        if failure_value is not None and math.isfinite(failure_value):  # an infinite difference has no mean or spread
             score = score.mask(failed, failure_value)
         wide = table[["arm", "replicate"]].assign(score=score, failed=failed)
         values, lost = (wide.pivot(index="arm", columns="replicate", values=v) for v in ("score", "failed"))
@@ -104,6 +105,7 @@ class Scores:
         return self.values.loc[name].to_numpy(float), self.failed.loc[name].to_numpy(bool)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # scores near the largest float have no sd; no verdict rests on them
 def measure_pair(
     scores: Scores, swap: str, cell: str, versus: str, role: str, resplit: float, items: Mapping, same_items: bool,
     *, margin: float, **settings: Any,
@@ -125,7 +127,8 @@ def measure_pair(
     if not math.isnan(margin) and n >= 2:
         p_equivalence = float(st.equivalence_test(got.mean, got.error, n, margin))
         p_at_most = float(st.at_most_test(got.mean, got.error, n, margin))
-        if spread != "some" and speaks:  # all flips of d + margin and of d - margin agree: one-sided sign flips
+        if spread != "some" and speaks and not resplit:
+            # All flips of d + margin and of d - margin agree: one-sided sign flips.
             p_at_most = 2.0**-n if got.mean < margin else 1.0
             p_equivalence = 2.0**-n if abs(got.mean) < margin else 1.0
     pair = [(items[cell, r], items[versus, r]) for r in names if (cell, r) in items and (versus, r) in items]
@@ -146,10 +149,14 @@ def measure_pair(
 
 
 def _clean(d: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Differences freed of rounding: 0.9 - 0.8 and 0.8 - 0.7 are the same difference, though not in binary."""
+    """Differences freed of rounding: 0.9 - 0.8 and 0.8 - 0.7 are the same difference, though not in binary.
+
+    Each has the rounding of its own two scores, so that one large score (a failure value) does not hide small effects.
+    """
     if d.size == 0:
         return d
-    rounding = 8 * np.finfo(float).eps * max(np.abs(a).max(), np.abs(b).max())
-    if np.ptp(d) <= rounding:
-        return np.zeros_like(d) if np.abs(d).max() <= rounding else np.full_like(d, d.mean())
-    return np.where(np.abs(d) <= rounding, 0.0, d)
+    rounding = 8 * np.finfo(float).eps * np.maximum(np.abs(a), np.abs(b))
+    d = np.where(np.abs(d) <= rounding, 0.0, d)
+    sharpest = np.argmin(rounding)
+    same = np.abs(d - d[sharpest]) <= rounding + rounding[sharpest]
+    return np.full_like(d, d[sharpest]) if same.all() else d

@@ -8,14 +8,18 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 3. *Better* or *worse*: the 95 % paired t interval excludes zero. For the levels of a design (the Holm family; controls
    and variants stand outside it) the t test must hold after Holm across them too and, from six replicates on, the
    exact sign-flip p after Holm must be at most 0.05, unless no data could bring it there (2**(1-n) times the number of
-   swaps is above 0.05): then the sentence says so, and the first two conditions decide.
+   swaps is above 0.05): then the sentence says so, and the first two conditions decide. Where replicates re-split one
+   pool, the first two decide as well, with the corrected variance: sign flips take the replicates for independent,
+   and would be wrong far more often than they say. Their p is shown for completeness, and the sentence says that too.
 4. A better swap is compared with each of its controls by the paired difference swap - control, unadjusted, because all
    must be beaten (intersection-union): better than every one (95 % interval above zero) is *beyond the ordinary*; at
    most the margin better than one (one-sided t test at 5 %), or worse than it (95 % interval), is *explained by* it.
    Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
-5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on.
+5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
+   where replicates re-split one pool. An interval without finite ends decides nothing.
 
-Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd).
+Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd). These and the
+smallest detectable difference are planned for a t test at the level it is judged at: for levels 0.05 / their number.
 """
 
 from __future__ import annotations
@@ -31,12 +35,13 @@ from ..designs import Contrast
 from ..errors import ConfigError
 from . import statistics as st
 from .pairs import Effect, Scores, measure_pair
-from .wording import sentence
+from .wording import line, sentence
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 ESTIMATE_BELOW = 10  # replicates
+TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
 COLUMNS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
@@ -56,7 +61,7 @@ def effects(
     resplit: float | None = None,
     untuned: bool = False,
     estimand: str = "drop-in",
-    tier: str = "exact expectation",
+    tier: str | Mapping[str, str] = "exact expectation",
     items: Mapping[tuple[str, Any], ArrayLike] | None = None,
     same_items: bool | None = None,
 ) -> pd.DataFrame:
@@ -64,11 +69,14 @@ def effects(
 
     table: columns arm, replicate, value and, unless all are done, status. "done" with a number is a score; "failed", or
         "done" with NaN or infinity, is scored at `failure_value`; any other status (pending, running, lost to the
-        machine) is no result yet. Without a failure value a failed trial leaves its pair incomplete.
+        machine) is no result yet. Without a failure value, or with an infinite one (a loss has no worst score), a
+        failed trial leaves its pair incomplete.
     contrasts: names of arms. role "level" is the Holm family; one of role "control" is added where it is missing.
     margin: the smallest difference that matters, in the metric's unit, written down before the run. None: no claim of
         equivalence.
     resplit: n_test / n_train where every replicate drew a new split of one pool (Nadeau-Bengio), else None.
+    tier: of evidence, of every row or {arm: tier}: then a row has the more real one of its two arms, in the order of
+        TIERS. An arm not named is classical; a tier not in TIERS ranks just above that.
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
 
@@ -79,13 +87,14 @@ def effects(
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise ConfigError(f"margin: {margin!r} is not a positive number; leave it out to claim no equivalence")
     settings = {
-        "metric": metric, "estimand": estimand, "tier": tier, "untuned": untuned, "failure_value": failure_value,
+        "metric": metric, "estimand": estimand, "untuned": untuned, "failure_value": failure_value,
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
     }  # fmt: skip
 
     def measure(swap: str, cell: str, versus: str, role: str, **more: Any) -> Effect:
         same = resplit is None if same_items is None else same_items
-        return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items or {}, same, **settings, **more)
+        more |= {"tier": _tier(tier, cell, versus), **settings}
+        return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items or {}, same, **more)
 
     contrasts = _with_controls(contrasts)
     labels = {name: name for c in contrasts for name in c.controls}
@@ -110,6 +119,33 @@ def sentences(effects: pd.DataFrame) -> list[str]:
     return list(effects.loc[effects["role"].isin(["level", "variant"]), "sentence"])
 
 
+def short(effects: pd.DataFrame) -> list[str]:
+    """The same verdicts, one line of at most 140 characters each: words, mean [95 % interval], n, nearest control.
+
+    The nearest control is the one that the swap gains least on; its numbers are swap minus control. Positive is better.
+    """
+    rows = effects.to_dict("records")
+    labels = {r["cell"]: r["swap"] for r in rows if r["role"] == "control"}
+    lines = []
+    for row in rows:
+        if row["role"] in ("level", "variant"):
+            beside = [
+                {**r, "versus": labels.get(r["versus"], r["versus"])}
+                for r in rows
+                if r["role"] == "swap-versus-control" and r["cell"] == row["cell"] and r["versus"] in row["controls"]
+            ]
+            known = [r for r in beside if math.isfinite(r["mean"])]
+            lines.append(line(row, min(known, key=lambda r: r["mean"], default=None)))
+    return lines
+
+
+def _tier(tier: str | Mapping[str, str], cell: str, versus: str) -> str:
+    if isinstance(tier, str):
+        return tier
+    both = [tier.get(cell, TIERS[0]), tier.get(versus, TIERS[0])]
+    return max(both, key=lambda name: TIERS.index(name) if name in TIERS else 0.5)
+
+
 def _record(row: Effect, labels: Mapping[str, str]) -> dict[str, Any]:
     record = {name: getattr(row, name) for name in COLUMNS if name != "sentence"}
     return {**record, "controls": list(row.controls), "sentence": sentence(row, labels)}
@@ -129,12 +165,15 @@ def _with_controls(contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _with_holm(rows: list[Effect]) -> list[Effect]:
-    """The rows, levels with Holm-adjusted p. A level without p counts as one not significant."""
+    """The rows, levels with Holm-adjusted p and what they can detect then. A level without p is one not significant."""
     level = [i for i, row in enumerate(rows) if row.role == "level"]
     by_flips, by_t = st.holm([rows[i].p for i in level]), st.holm([rows[i].p_t for i in level])
     rows = list(rows)
     for i, flips, t in zip(level, by_flips, by_t, strict=True):
-        rows[i] = replace(rows[i], p_holm=float(flips), p_t=float(t), family=len(level))
+        row, family = rows[i], len(level)
+        least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
+        least = float(least) if row.spread == "some" else math.nan
+        rows[i] = replace(row, p_holm=float(flips), p_t=float(t), family=family, smallest_detectable=least)
     return rows
 
 
@@ -144,13 +183,16 @@ def _directed(row: Effect) -> Effect:
         return row
     n, side = row.replicates, "better" if row.mean > 0 else "worse"
     p = row.p_holm if row.role == "level" else row.p
-    in_reach = n >= st.P_FROM and st.smallest_p(n) * row.family <= st.ALPHA
-    row = replace(row, out_of_reach=n >= st.P_FROM and not in_reach)
+    flips = n >= st.P_FROM and not row.resplit  # do sign flips have a say?
+    in_reach = flips and st.smallest_p(n) * row.family <= st.ALPHA
+    row = replace(row, out_of_reach=flips and not in_reach)
     if row.spread != "some":
         if in_reach and p <= st.ALPHA:
             return replace(row, direction=side)
-        needed = math.nan if row.spread == "identical" else float(max(_least(row), n + 1))
+        needed = math.nan if row.spread == "identical" or row.resplit else float(max(_least(row), n + 1))
         return replace(row, direction="unclear", replicates_needed=needed)
+    if not (math.isfinite(row.low) and math.isfinite(row.high)):
+        return replace(row, direction="unclear")
     if row.low <= 0 <= row.high:
         blocked = "outside"
     elif row.p_t > st.ALPHA:
@@ -177,7 +219,9 @@ def _needed(row: Effect) -> float:
 
 
 def _least(row: Effect) -> int:
-    """The fewest replicates at which the sign-flip p can reach 0.05 after Holm across the family."""
+    """The fewest replicates at which the sign-flip p, where it has a say, can reach 0.05 after Holm in the family."""
+    if row.resplit:
+        return 2
     return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.family <= st.ALPHA)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .statistics import DRAWS, EXACT_UP_TO, MOST_REPLICATES, P_FROM, POWER
 
 if TYPE_CHECKING:
     from .pairs import Effect
+
+LINE = 140  # characters
+NAME = 24  # of them, where a line is too long for its names
 
 
 def sentence(row: Effect, labels: Mapping[str, str]) -> str:
@@ -26,7 +29,11 @@ def sentence(row: Effect, labels: Mapping[str, str]) -> str:
 
 def amount(value: float, row: Effect, *, signed: bool = False) -> str:
     """A difference in words: percentage points for accuracies between 0 and 1, else three significant digits."""
-    text = f"{100 * value:{'+' if signed else ''}.2f}" if row.share else f"{value:{'+' if signed else ''}.3g}"
+    return _number(value, row.share, "+" if signed else "")
+
+
+def _number(value: float, share: bool, sign: str = "+") -> str:
+    text = f"{100 * value:{sign}.2f}" if share else f"{value:{sign}.3g}"
     return "0" + text[2:] if text[:2] in ("+0", "-0") and float(text) == 0 else text
 
 
@@ -38,7 +45,7 @@ def measured(value: float, row: Effect) -> str:
 def _opening(row: Effect, labels: Mapping[str, str]) -> str:
     against = labels.get(row.versus, row.versus) if row.role == "swap-versus-control" else row.versus
     if row.replicates == 0:
-        return f"{row.swap} cannot be compared with {against} yet"
+        return f"{row.swap} cannot be compared with {against}" + ("" if row.unscored else " yet")
     return f"{row.swap} changed {row.metric.replace('_', ' ')} by {_difference(row, row.replicates)} against {against}"
 
 
@@ -46,7 +53,7 @@ def _difference(row: Effect, said: int | None = None) -> str:
     """The mean with its interval; `said`: the number of replicates to print, and which direction is better."""
     unit = " percentage points" if row.share else ""
     notes = []
-    if not math.isnan(row.low):
+    if math.isfinite(row.low) and math.isfinite(row.high):
         interval = f"95 % interval {amount(row.low, row, signed=True)} to {amount(row.high, row, signed=True)}"
         notes.append(interval + (", corrected for re-split data" if row.resplit else ""))
     if said:
@@ -88,9 +95,8 @@ def _uncertain(row: Effect) -> list[str]:
     parts = []
     if row.incomplete:
         total = row.incomplete + row.replicates
-        parts.append(
-            f"{row.replicates} of {total} pairs of trials have a result; significance is withheld until all have"
-        )
+        withheld = "significance is withheld" + ("" if row.unscored else " until all have")
+        parts.append(f"{row.replicates} of {total} pairs of trials have a result; {withheld}")
     if row.replicates == 1:
         parts.append("One replicate shows no spread, so there is no interval and no test")
     if row.direction == "withheld":
@@ -102,12 +108,16 @@ def _uncertain(row: Effect) -> list[str]:
             f"The difference was the same in all {row.replicates} replicates; without spread there is no interval, "
             "which is not certainty"
         )
+        if row.resplit:
+            parts.append("Nothing is decided then, because the replicates re-split one pool and share data")
     if row.direction != "unclear" or row.equivalence:
         return parts
     if row.blocked == "holm":
         parts.append(f"The interval excludes zero, but not after Holm's correction across {row.family} swaps")
     elif row.blocked == "sign flips":
         parts.append("The interval excludes zero, but the sign-flip test after Holm's correction does not agree")
+    elif row.spread == "some" and not (math.isfinite(row.low) and math.isfinite(row.high)):
+        parts.append("The results are too far apart for an interval")
     elif row.spread == "some" and math.isnan(row.margin):
         widest = max(abs(row.low), abs(row.high))
         parts.append(f"Differences larger than {measured(widest, row)} are excluded; no margin was written down")
@@ -127,6 +137,11 @@ def _caveats(row: Effect) -> list[str]:
         if row.family > 1 and not math.isnan(row.p_holm):
             text += f", {_p(row.p_holm)} after Holm's correction across {row.family} swaps"
         parts.append(text)
+        if row.resplit:
+            parts.append(
+                "The sign-flip p ignores that re-split replicates share data and is shown for completeness"
+                + ("; the corrected interval decides" if row.spread == "some" else "")
+            )
     if row.out_of_reach:
         parts.append(
             f"The sign-flip test cannot reach significance with {row.replicates} replicates and {row.family} swaps"
@@ -136,8 +151,10 @@ def _caveats(row: Effect) -> list[str]:
         parts.append(f"Too few replicates for a p value, which needs {P_FROM}")
     if row.failed:
         trials = f"{row.failed} trial{'s' if row.failed > 1 else ''} failed"
-        if row.unscored:
+        if row.unscored and row.failure_value is None:
             parts.append(f"{trials} and cannot be scored, because no failure value was declared")
+        elif row.unscored:
+            parts.append(f"{trials} and this metric has no score for failure")
         else:
             parts.append(f"{trials} and counted as {row.metric.replace('_', ' ')} {row.failure_value:.3g}")
     if row.missing:
@@ -147,3 +164,46 @@ def _caveats(row: Effect) -> list[str]:
 
 def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def line(row: Mapping[str, Any], nearest: Mapping[str, Any] | None) -> str:
+    """One line of at most 140 characters from a record of `effects`; nearest: of swap minus its nearest control.
+
+    What does not fit goes in this order: the control's interval, what a "cannot tell" is better than, the ends of
+    names, the control, the end of the verdict. The swap's own numbers stay.
+    """
+    share = " percentage points" in row["sentence"]  # the sentence knows the metric's unit
+    total = row["replicates"] + row["incomplete"]
+    n = f"n={row['replicates']}" + (f" of {total}" if row["incomplete"] else "")
+    verdict, less = row["verdict"], row["verdict"].replace("better than the level below, but ", "")
+    own = _bracketed(row, share) if row["replicates"] else ""
+
+    def written(words: str, cut: int, control: str) -> str:
+        swap, versus = _clipped(row["swap"], cut), _clipped(row["versus"], cut)
+        if not own:
+            return f"{words}: {swap} vs {versus}, no results"
+        return f"{words}: {swap} {own} vs {versus}, {n}{control}"
+
+    full = part = cut = ""
+    if nearest is not None:
+        name = nearest["versus"]
+        mean = _number(nearest["mean"], share) + (" pp" if share else "")
+        full, part = f"; vs control {name} {_bracketed(nearest, share)}", f"; vs control {name} {mean}"
+        cut = f"; vs control {_clipped(name, NAME)} {mean}"
+    tries = [(verdict, LINE, full), (verdict, LINE, part), (less, LINE, part), (less, NAME, cut), (less, NAME, "")]
+    for words, names, control in tries:
+        text = written(words, names, control)
+        if len(text) <= LINE:
+            return text
+    return written(_clipped(less, max(NAME, LINE - len(written("", NAME, "")))), NAME, "")
+
+
+def _bracketed(row: Mapping[str, Any], share: bool) -> str:
+    """`-4.58 pp [-8.51, -0.66]`."""
+    text = _number(row["mean"], share) + (" pp" if share else "")
+    ends = (row["low"], row["high"])
+    return text + (f" [{', '.join(_number(e, share) for e in ends)}]" if all(map(math.isfinite, ends)) else "")
+
+
+def _clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
