@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -14,8 +15,12 @@ import torch
 from torch import nn
 
 import dopant as dp
+from dopant import local
+from dopant.study import plan as planning
 from dopant.study.config import Tuning
 from dopant.study.store import Store
+from dopant.study.trial import Trial
+from dopant.study.worker import work
 
 RECIPE = dp.Recipe(lr=3e-3, batch=64, epochs=2)
 
@@ -334,6 +339,131 @@ def test_other_data_under_the_same_name_are_refused(tmp_path):
     write(1)
     with pytest.raises(dp.ConfigError, match="data have changed"):
         go()
+
+
+def test_epochs_can_grow_but_not_shrink(finished, tmp_path):
+    folder = copy_of(finished, tmp_path)
+    with pytest.raises(dp.ConfigError, match="not shortened"):
+        dp.run(ladder(), data="digits", recipe=RECIPE.model_copy(update={"epochs": 1}), replicates=3, out=folder)
+
+
+def test_a_study_file_cannot_name_code_and_neither_can_somebodys_folder(tmp_path, finished):
+    canary = tmp_path / "canary"
+    text = f"[study]\ndata = 'digits'\nhost = {{ name = 'subprocess:getoutput', cmd = 'touch {canary}' }}\n"
+    (tmp_path / "evil.toml").write_text(text + "[design]\nlevels = [{ head = 'bottleneck-mlp' }]\n")
+    for command in ("run", "inspect"):
+        result = subprocess.run(
+            [sys.executable, "-m", "dopant", command, "evil.toml"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert result.returncode == 2 and "names code" in result.stderr, result.stdout + result.stderr
+    with pytest.raises(dp.ConfigError, match="names code"):
+        dp.Study.load(tmp_path / "evil.toml")
+    # A pending trial planted in a study's folder is not run either.
+    folder = copy_of(finished, tmp_path)
+    planted = Trial.from_json(finished.store.trials()[0].to_json())
+    planted.description["host"] = {"name": "subprocess:getoutput", "cmd": f"touch {canary}"}
+    with Store.open(folder) as store:
+        store.add([planted])
+        with pytest.raises(dp.ConfigError, match="names code"):
+            work(store)
+    assert not canary.exists()
+
+
+def test_a_host_by_reference_runs_in_workers_and_a_changed_file_is_refused(tmp_path):
+    def write(width):
+        (tmp_path / "my_net.py").write_text(
+            "from torch import nn\n\n\ndef Net():\n"
+            f"    return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.Tanh(), nn.Linear({width}, 10))\n"
+        )
+
+    def go(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "dopant", "run", "--host", "my_net:Net", "--swap", "3=bottleneck-mlp", "--quick",
+             "--no-controls", "--out", "s", *more], cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+
+    write(12)
+    first = go()
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "nothing to do" in go().stdout
+    write(13)
+    changed = go("--replicates", "3")
+    assert changed.returncode == 2 and "my_net.py" in changed.stderr
+
+
+def test_closures_and_partials_are_told_apart():
+    def net(width):
+        return lambda: nn.Linear(64, width)
+
+    assert local.fingerprint(net(8)) != local.fingerprint(net(9))
+    sizes = [(nn.Linear, 3, 4), (nn.Linear, 3, 5), (nn.Bilinear, 3, 4)]
+    partials = [functools.partial(*size) for size in sizes]
+    assert len({local.fingerprint(p) for p in partials}) == 3
+    assert local.fingerprint(net(8)) == local.fingerprint(net(8))
+
+
+def test_a_control_that_does_not_fit_is_left_out_and_says_why(tmp_path):
+    design = dp.Ladder({"name": "creep-cnn", "size": 8}).level(conv1="flipped-quanv")
+    answer = dp.run(
+        design, data="digits", recipe=dp.Recipe(epochs=1), replicates=1, controls=["psd-conv", "linear-residual"],
+        out=tmp_path / "s", workers=1,
+    )  # fmt: skip
+    cells = {cell.control for cell in answer.cells}
+    assert "psd-conv" in cells
+    if "linear-residual" not in cells:
+        assert any("linear-residual" in sentence for sentence in answer.effects["sentence"])
+    refused = dp.run(
+        design, data="digits", recipe=dp.Recipe(epochs=1), replicates=1, controls=["reupload-linear"],
+        out=tmp_path / "t", workers=1,
+    )  # fmt: skip
+    assert len(refused.trials) == 2 and "reupload-linear" in refused.effects["sentence"].iloc[0]
+
+
+def test_trials_that_never_began_do_not_stand_in_the_way_of_a_change(tmp_path):
+    study = dp.Study(ladder(), data="digits", recipe=RECIPE, replicates=1, controls=False, name="s")
+    with Store.create(tmp_path / "s") as store:
+        store.add(planning.plan(study, []))
+    study.save(tmp_path / "s" / "study.toml")
+    other = dp.Ladder({"name": "creep-cnn", "size": 8}).level(conv1="flipped-quanv")
+    answer = dp.run(other, data="digits", recipe=dp.Recipe(epochs=1, lr=1e-2), replicates=1, controls=False,
+                    out=tmp_path / "s", workers=1)  # fmt: skip
+    assert answer.counts["planned"] == answer.counts["done"] == 2
+
+
+def test_a_metric_that_nobody_measures_is_refused_before_the_run():
+    study = dp.Study(ladder(), data="digits", metric="mae")
+    assert any("not measured" in p for p in study.problems())
+    assert not dp.Study(ladder(), data="digits", metric="mae", recipe=dp.Recipe(metrics=["accuracy", "mae"])).problems()
+
+
+def test_a_network_that_diverges_in_its_last_step_has_failed(tmp_path):
+    answer = dp.run(
+        ladder(), data="digits", recipe=dp.Recipe(epochs=1, lr=1e30, batch=2000), replicates=1, controls=False,
+        out=tmp_path / "s", workers=1,
+    )  # fmt: skip
+    assert answer.counts["failed"] == 3 and set(answer.trials["reason"].str[:3]) == {"nan"}
+
+
+def test_reads_of_the_test_set_add_up_over_growth(tmp_path):
+    design = dp.Ladder({"name": "creep-cnn", "size": 8}).level(conv1="flipped-quanv")
+    for epochs in (1, 2):
+        answer = dp.run(
+            design, data="digits", recipe=dp.Recipe(epochs=epochs), replicates=1, controls=False, out=tmp_path / "s",
+            workers=1,
+        )  # fmt: skip
+    assert answer.provenance["test_set_reads"] == 4 and (answer.trials["test_reads"] == 2).all()
+
+
+def test_complex_parameters_stay_complex_in_double_precision(tmp_path):
+    design = dp.Ladder({"name": "creep-cnn", "size": 8}).level(
+        head={"component": "reupload-linear", "parameters": "complex", "reps": 2}
+    )
+    answer = dp.run(
+        design, data="digits", recipe=dp.Recipe(epochs=1, precision="float64"), replicates=1, controls=False,
+        out=tmp_path / "s", workers=1,
+    )  # fmt: skip
+    model = answer.model(answer.trials.loc[answer.trials["cell"] == "level 1", "trial"].iloc[0])
+    assert model.head.angles.dtype == torch.complex128 and model.head.angles.imag.abs().max() > 0
 
 
 def test_importing_dopant_loads_neither_torch_nor_pandas():

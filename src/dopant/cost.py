@@ -16,11 +16,12 @@ TIERS = ("exact expectation", "finite shots", "noisy", "device")  # of evidence,
 LARGEST = ("qubits", "reps", "depth", "shots")  # of several circuits, the largest; all else adds up
 
 
-def ledger(model: nn.Module, sample: Any, samples: int) -> dict[str, Any]:
+def ledger(model: nn.Module, sample: Any, samples: int, *, batch: int) -> dict[str, Any]:
     """Costs of a network. sample: inputs of `samples` samples, on the CPU as the model is.
 
     parameters, trainable: counts; a complex number is two. flops: of one forward pass, a sample, as torch counts (a
-    multiply-add is two). flops_declared: what components say torch cannot count, forward and backward, a sample. The
+    multiply-add is two). flops_declared: what components say torch cannot count, forward and backward, a sample of a
+    training batch of `batch`, which shares what is made once a step. The
     components' own, such as qubits and circuits_per_sample. tier: of evidence, the most real among the circuits; absent
     without circuits.
     """
@@ -33,7 +34,7 @@ def ledger(model: nn.Module, sample: Any, samples: int) -> dict[str, Any]:
         call_model(copy.deepcopy(model).eval(), sample)
     found["flops"] = counter.get_total_flops() / samples
     for module in model.modules():
-        _add(found, module, samples)
+        _add(found, module, batch)
     return found
 
 
@@ -41,10 +42,10 @@ def _numbers(parameter: nn.Parameter) -> int:
     return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
-def _add(found: dict[str, Any], module: nn.Module, samples: int) -> None:
+def _add(found: dict[str, Any], module: nn.Module, batch: int) -> None:
     flops, declare = getattr(module, "flops", None), getattr(module, "cost", None)
     if callable(flops):
-        found["flops_declared"] = found.get("flops_declared", 0) + float(str(flops(samples))) / samples
+        found["flops_declared"] = found.get("flops_declared", 0) + float(str(flops(batch))) / batch
     declared: Any = declare() if callable(declare) else {}
     for key, value in declared.items():
         if key == "tier":

@@ -141,7 +141,9 @@ class Ladder:
             for variant in (v for v in self.variants if v.level == number):
                 cell_name = f"{name}, {variant.name}"
                 cells.append(Cell(cell_name, number, {**swaps, **variant.swaps}, "variant"))
-                contrasts.append(Contrast(variant.name, cell_name, below, tuple(beside), "variant", tuple(why_not)))
+                # Stand-ins for the slot are the variant's too; an ablation is of the level's own component only.
+                shared = tuple(c.name for c in cells if c.name in beside and c.control_kind != "ablation")
+                contrasts.append(Contrast(variant.name, cell_name, below, shared, "variant", tuple(why_not)))
         return cells, contrasts
 
     def to_config(self) -> dict[str, Any]:

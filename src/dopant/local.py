@@ -7,6 +7,7 @@ object is refused instead of continued. Trials that use one run in the caller's 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 from typing import Any
@@ -51,12 +52,21 @@ def fingerprint(value: Any) -> str:
             digest.update(key.encode())
             if isinstance(tensor, torch.Tensor):
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, functools.partial):
+        for part in (value.func, *value.args, *sorted(value.keywords.items())):
+            digest.update(fingerprint(part).encode())
     elif callable(value):
         digest.update(
             f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(type(value)))}".encode()
         )
         with contextlib.suppress(OSError, TypeError):  # built in a shell or by functools.partial: the name must do
             digest.update(inspect.getsource(value).encode())
+        for cell in getattr(value, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # a cell that is still empty
+                captured = cell.cell_contents
+                digest.update((repr(captured) if callable(captured) else fingerprint(captured)).encode())
+        for default in (getattr(value, "__defaults__", None) or (), getattr(value, "__kwdefaults__", None) or {}):
+            digest.update(repr(default).encode())
     else:
         for leaf in pytree.tree_leaves(getattr(value, "arrays", value)):
             if isinstance(leaf, torch.Tensor):

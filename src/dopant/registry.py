@@ -146,8 +146,22 @@ def load_file(path: str | Path) -> Any:
     return module
 
 
+_allowed: set[str] = set()
+
+
+def allow(reference: str) -> None:
+    """Let this process resolve `reference`: it came from the command line or from Python, not from a file."""
+    _allowed.add(reference)
+
+
 def resolve_callable(reference: str) -> Callable:
-    """The callable named `module:qualified.name`. Only the command line and Python pass such references."""
+    """The callable named `module:qualified.name`. ConfigError unless `allow` was called for it: a study file, or the
+    folder of somebody's study, must not name code to run."""
+    if reference not in _allowed:
+        raise ConfigError(
+            f"{reference!r} names code, and only the command line and Python may do that: give it there, such as "
+            f"--host {reference}"
+        )
     module_name, _, attribute = reference.partition(":")
     try:
         target: Any = sys.modules.get(module_name) or importlib.import_module(module_name)

@@ -2,7 +2,8 @@
 
 A generator state is therefore never saved: a resumed step draws what it would have drawn, and a component that draws
 more than the one it replaced moves nobody else's numbers. Keys are 63-bit integers: BLAKE2b over the names (so equal
-on every machine and Python), then a splitmix64 step for the counters of the hot path.
+on every machine and Python), then a splitmix64 step for the counters of the hot path. (torch's CPU generator uses the
+low 32 bits of a seed.)
 """
 
 from __future__ import annotations

@@ -254,10 +254,12 @@ def test_early_stopping_answers_with_the_best_epoch_and_can_still_go_on(digits):
 
 def test_the_test_set_is_read_once_and_every_epoch_only_where_published(digits):
     loop = loop_of(network(), digits, MemoryKeeper())
-    loop.run()
-    assert loop.test_reads == 0
+    loop.run(reads_test=True)
     scores = loop.test()
-    assert loop.test_reads == 1
+    assert loop.test_reads == 1 and loop.keeper.states[-1]["test_reads"] == 1
+    grown = loop_of(network(), digits, MemoryKeeper(state=loop.keeper.states[-1]), epochs=4)
+    grown.run(reads_test=True)
+    assert grown.test_reads == 2
     assert torch.equal(scores.items["ids"], digits.test.ids)
     assert scores.means("test_")["test_accuracy"] == pytest.approx(float(scores.items["accuracy"].mean()))
 

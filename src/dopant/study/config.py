@@ -46,6 +46,7 @@ class StudyTable(BaseModel):
     margin: float | None = Field(None, gt=0, allow_inf_nan=False)
     protocol: Literal["published"] | None = None
     metric: str | None = None
+    unbuildable: dict[str, str] = Field(default_factory=dict)
 
 
 class DesignTable(BaseModel):
@@ -78,7 +79,8 @@ class Study:
     controls: True (all that the components declare), False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
-    it every epoch, said on the page). metric: the primary one, else the task's.
+    it every epoch, said on the page). metric: the primary one, else the task's. unbuildable: filled in by dp.run, which
+    control cells do not fit their slots and why.
     """
 
     design: designs.Ladder
@@ -93,11 +95,16 @@ class Study:
     name: str | None = None
     metric: str | None = None
     tuning: Tuning | None = None
+    unbuildable: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
         """The study of a TOML file. ConfigError names the file and every problem in it."""
-        return from_tables(read_toml(path), where=str(path))
+        tables = read_toml(path)
+        problems = references(tables)
+        if problems:
+            raise ConfigError([f"{path}: {p}" for p in problems])
+        return from_tables(tables, where=str(path))
 
     def save(self, path: str | Path) -> None:
         """Write the complete study as TOML."""
@@ -110,6 +117,7 @@ class Study:
             "name": self.name, "seed": self.seed, "replicates": self.replicates, "task": self.task,
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
+            "unbuildable": self.unbuildable or None,
         }  # fmt: skip
         tables = {
             "study": {k: v for k, v in study.items() if v is not None},
@@ -148,12 +156,31 @@ class Study:
                 for control in names:
                     found += _known(f"study.controls.{slot}", registry.components, control, options=False)
         if self.metric is not None:
-            found += _known("study.metric", registry.metrics, self.metric) if self.task_name == "supervised" else []
+            found += self._metric_problems()
         if self.tuning and self.protocol == "published":
             found.append("study.protocol: 'published' leaves no validation split, so [tuning] has nothing to choose by")
         if self.replicates < 1:
             found.append(f"study.replicates: {self.replicates} is too few; take 1 or more")
         return found
+
+    def _metric_problems(self) -> list[str]:
+        """A supervised study's metric must be known, and measured."""
+        from ..training.parts import default_metrics
+
+        if self.task_name != "supervised":
+            return []
+        found = _known("study.metric", registry.metrics, self.metric)
+        measured = default_metrics(self.recipe)
+        if not found and self.metric not in measured:
+            found.append(
+                f"study.metric: {self.metric!r} is not measured; add it: recipe.metrics = {[self.metric, *measured]}"
+            )
+        return found
+
+    def references(self) -> list[str]:
+        """The code that the study names, `module:callable`: its host, its own training loop."""
+        named = [as_named(self.design.host, "host")["name"], as_named(self.task, "task").get("train")]
+        return [name for name in named if isinstance(name, str) and ":" in name and not local.is_local(name)]
 
     @property
     def task_name(self) -> str:
@@ -218,6 +245,22 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
+def references(tables: Mapping[str, Any]) -> list[str]:
+    """Problems with a file that names code (`module:callable`): opening somebody's study must not run theirs."""
+    study = tables.get("study")
+    study = study if isinstance(study, Mapping) else {}
+    named = {"host": study.get("host"), "task": study.get("task")}
+    values = [(f"study.{k}", v.get("name") if isinstance(v, Mapping) else v) for k, v in named.items()]
+    if isinstance(study.get("task"), Mapping):
+        values.append(("study.task.train", study["task"].get("train")))
+    return [
+        f"{path}: {value!r} names code, which a file must not; give it on the command line (--host MODULE:CALLABLE) or "
+        "from Python"
+        for path, value in values
+        if isinstance(value, str) and ":" in value
+    ]
+
+
 def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     """The study that tables describe. ConfigError with every problem, each by its dotted path."""
     prefix = f"{where}: " if where else ""
@@ -235,6 +278,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     return Study(
         design, study.task, study.data, tables.recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
+        dict(study.unbuildable),
     )  # fmt: skip
 
 

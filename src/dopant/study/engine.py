@@ -32,11 +32,13 @@ _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "NUMBA")
 class Worker:
     """One worker process, its log in DIR/logs and what it said last."""
 
-    def __init__(self, folder: Path, number: int, files: Sequence[str | Path], threads: int):
+    def __init__(self, folder: Path, number: int, files: Sequence[str | Path], threads: int, allow: Sequence[str] = ()):
         self.log = folder / "logs" / f"worker-{number}.log"
         command = [sys.executable, "-m", "dopant.study.worker", str(folder.resolve()), "--parent", owners.identity()]
         for file in files:
             command += ["--with", str(Path(file).resolve())]
+        for reference in allow:
+            command += ["--allow", reference]
         with disk(self.log):
             self.log.parent.mkdir(exist_ok=True)
             with open(self.log, "ab") as log:
@@ -107,6 +109,7 @@ def run_local(
     *,
     replan: Callable[[], Any] | None = None,
     on_poll: Callable[[list[dict[str, Any]], dict[str, int]], None] | None = None,
+    allow: Sequence[str] = (),
 ) -> dict[str, int]:
     """Run what is planned in `folder` with worker processes; returns the counts when nothing is pending or running.
 
@@ -114,10 +117,11 @@ def run_local(
     pending and, after the last has ended, until none comes. on_poll(rows, counts) is called twice a second.
     Raises StoreError where the disk refuses, another DopantError where workers cannot start, KeyboardInterrupt when
     interrupted by SIGINT or SIGTERM; unfinished trials are then given back with their last state.
+    allow: references to code (`module:callable`) that workers may resolve.
     """
     folder = Path(folder)
     with Store.open(folder) as store, _interruptible():
-        crew = _Crew(store, workers or os.cpu_count() or 1, with_files)
+        crew = _Crew(store, workers or os.cpu_count() or 1, with_files, allow)
         try:
             _supervise(store, crew, replan, on_poll)
         except BaseException:
@@ -155,8 +159,8 @@ def _supervise(store: Store, crew: _Crew, replan: Callable | None, on_poll: Call
 class _Crew:
     """The workers of one run."""
 
-    def __init__(self, store: Store, size: int, files: Sequence[str | Path]):
-        self.store, self.size, self.files = store, size, files
+    def __init__(self, store: Store, size: int, files: Sequence[str | Path], allow: Sequence[str] = ()):
+        self.store, self.size, self.files, self.allow = store, size, files, allow
         self.workers: list[Worker] = []
         self.started = 0
         self.idle_deaths = 0
@@ -168,7 +172,7 @@ class _Crew:
         threads = max((int(t.description.get("threads") or 1) for t in self.store.trials()), default=1)
         while len(self.workers) < min(self.size, wanted):
             self.started += 1
-            self.workers.append(Worker(self.store.folder, self.started, self.files, threads))
+            self.workers.append(Worker(self.store.folder, self.started, self.files, threads, self.allow))
 
     def check(self) -> None:
         """Look for workers that ended; `grow` replaces them. Raises what made them end where it concerns all."""

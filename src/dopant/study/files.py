@@ -7,11 +7,13 @@ component of a new file. A file that registers nothing may do anything, and coun
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import registry
+from .. import local, registry
 from ..designs import Cell
 from ..training import parts
 
@@ -33,11 +35,29 @@ def used(
     files: Mapping[str, str], cell: Cell, recipe: Recipe, named: Mapping[str, Mapping[str, Any] | None]
 ) -> dict[str, str]:
     """{file name: SHA-256} of those that decide a trial. named: its task, data and host, each with the key `name`."""
+    code = _modules(named)
     if not files:
-        return {}
+        return by_name(code)
     origins = _origins(cell, recipe, named)
     known = {origin for kind in _registries() for origin in kind.origins()}
-    return by_name({p: s for p, s in files.items() if p in origins or p not in known or Path(p).stem in origins})
+    return by_name(code | {p: s for p, s in files.items() if p in origins or p not in known or Path(p).stem in origins})
+
+
+def _modules(named: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:
+    """{path: SHA-256} of the modules that a host or loop given as `module:callable` comes from."""
+    references = [str((named.get("host") or {}).get("name", "")), str((named.get("task") or {}).get("train", ""))]
+    found: dict[str, str] = {}
+    for reference in references:
+        if ":" not in reference or local.is_local(reference):
+            continue
+        name = reference.split(":")[0]
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is None:
+            spec = importlib.util.find_spec(name)
+            path = spec.origin if spec else None
+        if path and Path(path).is_file():
+            found |= sums([path])
+    return found
 
 
 def _registries() -> list[registry.Registry]:

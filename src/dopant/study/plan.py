@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..designs import Cell
+from ..designs import Cell, Contrast
+from ..errors import ConfigError
 from ..recipe import Recipe
 from .config import Study, as_named
 from .files import used
@@ -17,8 +19,24 @@ from .trial import FORMAT, Trial
 
 
 def cells(study: Study) -> list[Cell]:
-    """The study's cells; without controls where it says so."""
-    return study.design.cells(study.controls)
+    """The study's cells; without controls where it says so, and without those that cannot be built."""
+    return [cell for cell in study.design.cells(study.controls) if cell.name not in study.unbuildable]
+
+
+def contrasts(study: Study) -> list[Contrast]:
+    """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason."""
+    missing = study.unbuildable
+    return [
+        replace(
+            contrast,
+            controls=tuple(name for name in contrast.controls if name not in missing),
+            missing_controls=(
+                *contrast.missing_controls, *(missing[name] for name in contrast.controls if name in missing)
+            ),
+        )
+        for contrast in study.design.contrasts(study.controls)
+        if contrast.cell not in missing
+    ]  # fmt: skip
 
 
 def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
@@ -84,11 +102,18 @@ def choose(
     results = {row["id"]: row for row in rows if row["state"] in ("done", "failed")}
     chosen = {}
     for cell, candidates in tuning_trials(study, files).items():
-        scores = []
-        for _, trials in candidates:
-            if any(t.id not in results for t in trials):
-                return None
-            scores.append(sum(_score(results[t.id], study.primary_metric, higher_is_better) for t in trials))
+        if any(t.id not in results for _, trials in candidates for t in trials):
+            return None
+        done = [results[t.id] for _, trials in candidates for t in trials if results[t.id]["state"] == "done"]
+        if done and not any(f"validation_{study.primary_metric}" in (row["metrics"] or {}) for row in done):
+            raise ConfigError(
+                f"[tuning] chooses by 'validation_{study.primary_metric}', which no trial of {cell!r} measured; name a "
+                "metric that the task gives, or leave [tuning] out"
+            )
+        scores = [
+            sum(_score(results[t.id], study.primary_metric, higher_is_better) for t in trials)
+            for _, trials in candidates
+        ]
         chosen[cell] = candidates[max(range(len(scores)), key=lambda i: scores[i])][0]
     return chosen
 
@@ -158,6 +183,9 @@ def changed(
     rows = list(rows)
     wanted = wanted_trials(study, rows, files, higher_is_better)
     ids = {t.id for t in wanted}
+    longest = max((row["epochs"] or 0 for row in rows), default=0)
+    if study.recipe.epochs < longest:  # they stand outside the identity, so that they can grow; they cannot shrink
+        return [f"recipe.epochs: was {longest}, is now {study.recipe.epochs}; trials can be continued, not shortened"]
     by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
     by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
     found: dict[str, None] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import ConfigError
-from .config import Study, StudyTable, Tables, from_tables, read_toml
+from .config import Study, StudyTable, Tables, from_tables, read_toml, references
 
 QUICK = {"replicates": 2, "epochs": 2}
 
@@ -43,6 +43,7 @@ def study_of_request(
     if file is not None:
         tables = read_toml(file)
         tables.setdefault("study", {}).setdefault("name", file.stem)
+        problems += [f"{file}: {p}" for p in references(tables) if not (host and p.startswith("study.host"))]
         if swaps:
             problems.append("--swap: a study file says its swaps in [design]; leave one of the two out")
     elif host or data or swaps:
@@ -85,6 +86,8 @@ def study_of_request(
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError([*problems, *result.problems()])
+    for reference in result.references():  # what names code now was written on the command line
+        registry.allow(reference)
     return result
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import designs, registry
+from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName
 from . import plan as planning
 from .answer import Answer, write_text
@@ -90,7 +90,7 @@ class StudyAnswer(Answer):
 
     @functools.cached_property
     def contrasts(self) -> list[designs.Contrast]:
-        return self.config.design.contrasts(self.config.controls)
+        return planning.contrasts(self.config)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -172,11 +172,14 @@ class StudyAnswer(Answer):
         except UnknownName:
             return 0.0 if higher_is_better_of(name) else float("inf")
 
-    def _tier(self) -> str:
-        tiers = self._done("cost_tier")
-        order = ("exact expectation", "finite shots", "noisy", "device")
-        found = [t for t in order if t in set(tiers)]
-        return found[-1] if found else "classical"
+    def _tier(self) -> dict[str, str]:
+        """{cell: tier of evidence}; a cell without a circuit is classical."""
+        table = self.trials
+        tiers: dict[str, str] = dict.fromkeys(map(str, table["cell"]), "classical")
+        if "cost_tier" in table:
+            pairs = zip(table["cell"], table["cost_tier"], strict=True)
+            tiers |= {str(cell): tier for cell, tier in pairs if isinstance(tier, str)}
+        return tiers
 
     def _items(self, name: str) -> dict[tuple[str, int], Any] | None:
         found = {}
@@ -225,6 +228,12 @@ class StudyAnswer(Answer):
             notes.append(
                 f"Every arm, controls included, took the better of the learning rates {rates} by mean validation score "
                 f"on {study.tuning.replicates} tuning replicates that are not reported."
+                + (
+                    " Those drew their own splits of the same items, so the rates were chosen with items that other "
+                    "replicates test on, alike for every arm."
+                    if self._resplit() is not None
+                    else ""
+                )
             )
         else:
             notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
@@ -245,6 +254,9 @@ class StudyAnswer(Answer):
         host: the class or module, where the study's host existed only in another process.
         Raises UnknownName for another identifier and StoreError where no state was kept.
         """
+        import torch
+
+        from .._build import cast
         from ..streams import Streams
         from ..tasks.build import build_data, build_model
         from ..training.loop import load_tensors
@@ -257,10 +269,15 @@ class StudyAnswer(Answer):
         state = self.store.state(trial_id)
         if state is None:
             raise StoreError(f"trial {trial_id} kept no state: it is {rows[trial_id]['state']}")
+        reference = description["host"]["name"]
+        if host is None and ":" in reference and not local.is_local(reference):
+            raise ConfigError(
+                f"this study's host, {reference!r}, is code outside the registry; pass it: model(trial_id, host=Net)"
+            )
         data = build_data(description, streams) if description.get("data") else None
         model = build_model(description, streams, data, host)
         if description["recipe"].get("precision") == "float64":
-            model = model.double()
+            model = cast(model, torch.float64)
         load_tensors(model, state["best"] or state["model"])
         return model.eval()
 

@@ -68,6 +68,9 @@ def run(
         protocol=protocol, metric=metric, tuning=tuning, name=name,
     )  # fmt: skip
     study = _in_process_names(study, train, sample)
+    references = study.references()
+    for reference in references:
+        registry.allow(reference)
     problems = study.problems()
     if engine not in ENGINES:
         problems.append(f"engine: {engine!r} is not known; there is {', '.join(map(repr, ENGINES))}")
@@ -78,14 +81,16 @@ def run(
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
-    facts = check(study)
+    facts, unbuildable = check(study)
+    study = study.with_(unbuildable=unbuildable)
+    provenance.same_data(folder / "provenance.json", facts)
     if fork:
         folder, study = _fork(folder, study, fork, files)
-    provenance.same_data(folder / "provenance.json", facts)
+        provenance.same_data(folder / "provenance.json", facts)
     store, notes = _open(folder, study, files)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
     store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
-    higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
+    higher = higher_is_better(study)
     start = provenance.record(command, by_name(files), facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
     if in_process(study):
@@ -108,7 +113,7 @@ def run(
         before_start(answer_now, count)
     if due:
         with _display(progress, answer_now.name) as shown:
-            _execute(store, folder, study, replan, count, with_files, shown)
+            _execute(store, folder, study, replan, count, with_files, shown, references)
     answer = StudyAnswer(folder, study)
     answer.write_tables()
     answer.report()
@@ -132,6 +137,7 @@ def _execute(
     workers: int,
     files: Sequence[str | Path],
     progress: Any,
+    references: Sequence[str],
 ) -> None:
     def tell(rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
         progress.update(rows, whole_counts(study, counts))
@@ -144,7 +150,7 @@ def _execute(
     else:
         from .engine import run_local
 
-        run_local(folder, workers, [str(f) for f in files], replan=replan, on_poll=on_poll)
+        run_local(folder, workers, [str(f) for f in files], replan=replan, on_poll=on_poll, allow=references)
 
 
 def in_process(study: Study) -> bool:
@@ -197,21 +203,23 @@ def default_name(study: Study) -> str:
     return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify({'cells': parts})[:6]}"
 
 
-def check(study: Study) -> dict[str, Any]:
-    """Build the host once and look at every swap of every cell; returns facts of the data for provenance.
+def check(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
+    """Build the host once and look at every swap of every cell.
 
-    Raises the specific error of a single problem, ConfigError with all lines of several.
+    Returns (facts of the data for provenance, {control cell that cannot be built: why}). Raises the specific error of a
+    single problem of a level or variant, ConfigError with all lines of several.
     """
     from .._slots import measure_all
     from .._swap import attempt, together
     from ..tasks.build import build_data, build_host, device_of, sample_of
 
-    streams = Streams(study.seed, 0)
-    cell = planning.cells(study)[0]
-    description = planning.describe(study, cell, 0, study.recipe, {})
     device_of(study.recipe.device)
     if not registry.tasks.get(study.task_name).networks:
-        return {}
+        return {}, {}
+    streams = Streams(study.seed, 0)
+    study = study.with_(unbuildable={})
+    cells = planning.cells(study)
+    description = planning.describe(study, cells[0], 0, study.recipe, {})
     data = build_data(description, streams) if study.data is not None else None
     if data is None and "sample" not in description["task"]:
         raise ConfigError("study.data: name a data set, or give dp.run a `sample` of the host's inputs")
@@ -220,17 +228,30 @@ def check(study: Study) -> dict[str, Any]:
     model = build_host(description["host"], streams, data.facts() if data else {})
     sample = sample_of(description, data)
     errors: list[DopantError] = []
+    unbuildable: dict[str, str] = {}
     tested: set[str] = set()  # the laws are run once for each swap, however many cells share it
     before = measure_all(model, sample)
-    for planned in planning.cells(study):
-        if planned.swaps:
-            errors += attempt(model, planned.swaps, sample, streams, before, laws=True, tested=tested)[1]
+    for cell in cells:
+        found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)[1] if cell.swaps else []
+        if found and cell.role == "control":
+            unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
+        else:
+            errors += found
     if errors:
         raise together(list({str(error): error for error in errors}.values()))
     if data is None:
-        return {}
+        return {}, unbuildable
     known = {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
-    return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}
+    return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}, unbuildable
+
+
+def higher_is_better(study: Study) -> bool:
+    """The direction of the metric that chooses learning rates."""
+    return higher_is_better_of(study.primary_metric) if study.task_name != "custom" or study.metric else True
+
+
+def _wanted(study: Study, rows: Sequence[Mapping[str, Any]], files: Mapping[str, str]) -> set[str]:
+    return {t.id for t in planning.wanted_trials(study, rows, files, higher_is_better(study))}
 
 
 def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, list[str]]:
@@ -241,9 +262,8 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
     if (folder / "study.toml").is_file():
         store = Store.open(folder)
         old = load_study(folder)
-        higher = higher_is_better_of(study.primary_metric) if study.task_name == "supervised" else True
-        rows = store.rows()
-        different = planning.changed(study, rows, files, higher)
+        rows = store.discard_unstarted(_wanted(study, store.rows(), files))
+        different = planning.changed(study, rows, files, higher_is_better(study))
         if different:
             shown = different[:12] + ([f"… and {len(different) - 12} more"] if len(different) > 12 else [])
             raise ConfigError(
@@ -272,10 +292,10 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
     rows = Store.open(folder).rows()
-    wanted = {t.id for t in planning.wanted_trials(study, rows, files, True)}
+    wanted = _wanted(study, rows, files)
     store = Store.create(target)
     for row in rows:
-        if row["id"] in wanted and row["state"] == "done":
+        if row["id"] in wanted and row["state"] == "done" and (row["epochs"] or 0) <= study.recipe.epochs:
             shutil.copytree(folder / "trials" / row["id"], target / "trials" / row["id"])
     store.rebuild()
     study.save(target / "study.toml")

@@ -154,6 +154,14 @@ class Store:
                     count += 1
         return count
 
+    def discard_unstarted(self, wanted: set[str]) -> list[dict[str, Any]]:
+        """Forget trials that never began and that nobody wants any more; returns the rows that are left."""
+        with self._write():
+            for row in self._db.execute("SELECT id FROM trials WHERE state='pending' AND attempt=0").fetchall():
+                if row["id"] not in wanted:
+                    self._db.execute("DELETE FROM trials WHERE id=?", (row["id"],))
+        return self.rows()
+
     # --- leases -----------------------------------------------------------------------------------------------------
 
     def lease(self, owner: str, parent: str | None = None) -> Lease | None:

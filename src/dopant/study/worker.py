@@ -235,6 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dopant.study.worker", description=__doc__)
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
     parser.add_argument("--with", dest="files", action="append", default=[], metavar="FILE", help="a file to load")
+    parser.add_argument("--allow", action="append", default=[], metavar="MODULE:CALLABLE", help="code it may resolve")
     parser.add_argument("--parent", help="identity of the process that plans; then wait for more until it closes stdin")
     options = parser.parse_args(arguments)
     if options.parent or stat.S_ISFIFO(os.fstat(0).st_mode):
@@ -257,6 +258,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         for file in options.files:
             registry.load_file(file)
+        for reference in options.allow:
+            registry.allow(reference)
         with Store.open(options.folder) as store:
             say(ready=os.getpid())
             work(store, parent=options.parent, stop=stop, linger=options.parent is not None)

@@ -56,5 +56,5 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
         raise TrialFailed("train", f"it must return {{name: number}} or (metrics, items), not {type(result).__name__}")
     found: dict[str, Any] = dict(metrics)
     if data is not None:
-        found = {f"cost_{k}": v for k, v in ledger(model.cpu(), data.sample(2), 2).items()} | found
+        found = {f"cost_{k}": v for k, v in ledger(model.cpu(), data.sample(2), 2, batch=1).items()} | found
     return found, {k: torch.as_tensor(v) for k, v in items.items()}

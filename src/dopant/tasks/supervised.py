@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..cost import ledger
+from ..errors import TrialFailed
 from ..recipe import Recipe
 from ..streams import Streams
 from ..training.loop import Loop
@@ -30,16 +31,15 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     # The fused kernels of nn.TransformerEncoderLayer read the weights of their children instead of calling them.
     torch.backends.mha.set_fastpath_enabled(False)
     device = device_of(recipe.device)
-    costs = ledger(model, data.sample(2), 2)
+    costs = ledger(model, data.sample(2), 2, batch=recipe.batch)
     loop = Loop(
         model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
         protocol=description.get("protocol"), device=device,
     )  # fmt: skip
-    began = time.perf_counter()
-    loop.run()
+    loop.run(reads_test=trial.phase != "tuning")
     metrics: dict[str, Any] = {f"cost_{k}": v for k, v in costs.items()}
     metrics |= {
-        "seconds": time.perf_counter() - began,
+        "seconds": loop.progress.seconds,
         "steps": loop.progress.step,
         "epochs": loop.progress.best_epoch or min(trial.epochs, loop.progress.epoch),
         "n_train": len(data.train),
@@ -51,15 +51,23 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     }
     if len(data.validation):
         with loop.draws:
-            metrics |= loop.score("validation", 0).means("validation_")
+            metrics |= finite(loop.score("validation", 0).means("validation_"))
     # Tuning trials choose by validation; their test set stays unread.
     items: dict[str, torch.Tensor] = {}
     if trial.phase != "tuning":
         scores = loop.test()
-        metrics |= scores.means("test_")
+        metrics |= finite(scores.means("test_"))
         items = scores.items
     metrics["test_reads"] = loop.test_reads
     return metrics, items
+
+
+def finite(means: dict[str, float]) -> dict[str, float]:
+    """The means; TrialFailed("nan") where one is not finite: a network that diverged in its last step has no score."""
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise TrialFailed("nan", f"{name} is {value} after training")
+    return means
 
 
 def watched(model: nn.Module, swaps: dict[str, Any]) -> list[str]:

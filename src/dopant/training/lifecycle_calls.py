@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,11 +10,21 @@ from torch import nn
 
 from ..lifecycle import Lifecycle, Phase
 from ..streams import Streams
+from .reseed import DRAWS
 
 
 def participants(model: nn.Module) -> dict[str, Any]:
     """{dotted name: module} of all that inherit Lifecycle."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Lifecycle)}
+
+
+def _taking_part(model: nn.Module, kind: str) -> Iterator[tuple[str, Any]]:
+    """The participants one by one, each with random draws of its own for this hook."""
+    draws = vars(model).get(DRAWS)
+    for name, module in participants(model).items():
+        if draws is not None:
+            draws.hook(name, kind)
+        yield name, module
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
@@ -29,7 +39,7 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
 def extra_losses(model: nn.Module) -> dict[str, torch.Tensor]:
     """All extra losses of the call just made; names are made unique by the module's name where two clash."""
     found: dict[str, torch.Tensor] = {}
-    for name, module in participants(model).items():
+    for name, module in _taking_part(model, "extra_losses"):
         for key, value in module.extra_losses().items():
             found[key if key not in found else f"{name}.{key}"] = value
     return found
@@ -37,13 +47,13 @@ def extra_losses(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def after_step(model: nn.Module, step: int) -> None:
     with torch.no_grad():
-        for module in participants(model).values():
+        for _, module in _taking_part(model, "after_step"):
             module.after_step(step)
 
 
 def predict(model: nn.Module, outputs: Any) -> Any:
     """Outputs as scored: each participant may change them, in the order of `named_modules`."""
-    for module in participants(model).values():
+    for _, module in _taking_part(model, "predict"):
         outputs = module.predict(outputs)
     return outputs
 

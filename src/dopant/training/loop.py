@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._build import cast
 from ..datasets.source import Dataset
 from ..errors import TrialFailed
 from ..recipe import Recipe
@@ -34,6 +35,7 @@ class Progress:
     epoch: int  # the epoch under way; phases of components are numbered below 1
     batch: int = 0  # batches of it already done
     step: int = 0  # optimizer steps since the start
+    seconds: float = 0.0  # of all epochs that ended
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     best: float | None = None
     best_epoch: int | None = None
@@ -66,7 +68,8 @@ class Loop:
         device: torch.device | None = None,
     ):
         self.device = device or torch.device("cpu")
-        self.model = model.to(self.device, torch.float64 if recipe.precision == "float64" else None)
+        wide = cast(model, torch.float64) if recipe.precision == "float64" else model
+        self.model = wide.to(self.device)
         self.data, self.recipe, self.streams, self.keeper = data, recipe, streams, keeper
         self.epochs, self.protocol = epochs, protocol
         self.metrics = [metric_registry.get(name) for name in parts.default_metrics(recipe)]
@@ -99,12 +102,16 @@ class Loop:
         self.progress = Progress(**state["progress"])
         load_tensors(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        restore_dtypes(self.optimizer, state["optimizer"])
         self.best_state, self.test_reads = state["best"], state["test_reads"]
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Train to the last epoch, from the keeper's last state if it has one."""
+    def run(self, reads_test: bool = False) -> None:
+        """Train to the last epoch, from the keeper's last state if it has one.
+
+        reads_test: whether `test` follows; the read is counted and kept before it happens, so none is ever forgotten.
+        """
         state = self.keeper.restore()
         if state is not None:
             self.restore(state)
@@ -116,11 +123,14 @@ class Loop:
                 if not self.progress.stopped:
                     self.progress.next_epoch()
                 self.keeper.save(self.state())
+        if reads_test:
+            self.test_reads += 1
+            self.keeper.save(self.state())
         if self.best_state:  # early stopping answers with the best epoch; the checkpoint can still go on from the last
             load_tensors(self.model, self.best_state)
 
     def test(self) -> Scores:
-        """The test set's scores, counted as one read."""
+        """The test set's scores; `run(reads_test=True)` has counted the read."""
         with self.draws:
             return self.score("test", 0)
 
@@ -153,6 +163,7 @@ class Loop:
         for name in self.slots:
             row[f"grad_norm_{name}"] *= count / len(order)  # a mean over steps, not over samples
         row["seconds"] = seconds
+        progress.seconds += seconds
         row |= self._held_out(progress.epoch)
         self._early_stop(row)
         self.keeper.log(progress.epoch, row)
@@ -176,7 +187,7 @@ class Loop:
     ) -> None:
         progress, recipe = self.progress, self.recipe
         inputs, targets = self._batch(self.data.train, indices)
-        self.draws.at("train", progress.step)
+        self.draws.at(f"train:{progress.epoch}", progress.batch)  # not by step: a phase of one cell shifts no other
         finished = max(0, progress.epoch - 1) + progress.batch / batches
         factor = self.schedule.factor(finished, self.epochs, **recipe.schedule_options)
         for group in self.optimizer.param_groups:
@@ -215,12 +226,14 @@ class Loop:
         if len(self.data.validation):
             row |= self.score("validation", epoch).means("validation_")
         if self.protocol == "published":
+            self.test_reads += 1
             row |= self.score("test", epoch).means("test_")
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise TrialFailed("nan", f"{name} is {value} in epoch {epoch}")
         return row
 
     def score(self, split: str, epoch: int) -> Scores:
-        if split == "test":
-            self.test_reads += 1
         with self._autocast():
             return evaluate(
                 self.model, getattr(self.data, split), self.loss, self.metrics, batch=self.recipe.eval_batch,
@@ -294,3 +307,14 @@ def load_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+
+
+def restore_dtypes(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Give an optimizer's tensors the dtypes they were saved with: `load_state_dict` casts them to the parameter's,
+    which rounds what an optimizer keeps in another one (NAdam's product of momenta)."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, entries in saved["state"].items():
+        own = optimizer.state[parameters[index]]
+        for key, value in entries.items():
+            if isinstance(value, torch.Tensor) and own[key].dtype != value.dtype:
+                own[key] = value.detach().clone().to(own[key].device)

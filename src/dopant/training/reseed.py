@@ -7,12 +7,16 @@ whether one of them was swapped. Two seedings a call cost some 3 us; no generato
 
 from __future__ import annotations
 
+import random
 from types import TracebackType
 
+import numpy as np
 from torch import nn
 
 from .._place import SLOT_MARK
 from ..streams import Streams, mix, seed_default
+
+DRAWS = "_dopant_draws"  # attribute of a network under training: its Reseeder
 
 
 class Reseeder:
@@ -30,6 +34,7 @@ class Reseeder:
         self._handles: list = []
 
     def __enter__(self) -> Reseeder:
+        vars(self._model)[DRAWS] = self
         for name, module in stream_names(self._model):
             key = self._streams.key(f"module:{name}")
             self._handles.append(module.register_forward_pre_hook(self._before(key), prepend=True))
@@ -39,6 +44,7 @@ class Reseeder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        vars(self._model).pop(DRAWS, None)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -49,6 +55,13 @@ class Reseeder:
         self._stack.clear()
         self._calls.clear()
         seed_default(self._base)
+        # Hosts that draw from NumPy or `random` are at least reproducible, though not independent of their neighbours.
+        np.random.seed(self._base & 0xFFFFFFFF)
+        random.seed(self._base)
+
+    def hook(self, name: str, kind: str) -> None:
+        """Draws from here on belong to one hook (`after_step`, …) of the module `name` at the same step."""
+        seed_default(self._base ^ self._streams.key(f"hook:{kind}:{name}"))
 
     def _before(self, key: int):
         def hook(module: nn.Module, arguments: tuple) -> None:

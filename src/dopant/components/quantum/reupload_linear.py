@@ -142,9 +142,13 @@ class ReuploadLinear(nn.Module):
         return rows / rows.detach().square().sum((1, 2), keepdim=True).sqrt()
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ReuploadLinear:
-        """Module.double() and its like pass over complex parameters; these follow the real ones."""
+        """Module.double() passes over complex parameters, and Module.to(dtype) would drop their imaginary part: here
+        they follow the real ones, whole."""
+        angles = self.angles.data
         super()._apply(fn, recurse)
-        if self.angles.is_complex():
+        if angles.is_complex() and not self.angles.is_complex():
+            self.angles.data = angles.to(self.angles.device, self.angles.dtype.to_complex())
+        elif self.angles.is_complex():
             wanted = fn(torch.empty(0, dtype=self.angles.dtype.to_real(), device=self.angles.device)).dtype
             if wanted.is_floating_point and wanted.to_complex() != self.angles.dtype:
                 self.angles.data = self.angles.data.to(wanted.to_complex())
