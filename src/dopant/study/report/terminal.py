@@ -37,15 +37,19 @@ EVERY = 10.0  # seconds between two plain lines
 
 
 def table(answer: Any) -> RenderableType:
-    """The effects, the verdicts in sentences and the page's path; at most 100 columns wide. Names are printed as they
-    are: neither rich's markup nor escape sequences in them have an effect."""
+    """The effects, the verdicts in a line each (the page has the whole sentences) and the page's path; at most 100
+    columns wide. Names are printed as they are: neither rich's markup nor escape sequences in them have an effect."""
+    from .. import verdicts
+
     parts: list[RenderableType] = []
     if len(answer.effects):
         parts += [_effects(answer.effects, measure_of(answer)), Text()]
-    for sentence in answer.verdicts:
+    for sentence, line in zip(answer.verdicts, verdicts.short(answer.effects), strict=True):
         kind, _ = kind_of(sentence)
         mark = Text(f"{kind.symbol} ", style=STYLES[kind.key])
-        parts += [Text.assemble(mark, clean(sentence)), Text()]
+        parts.append(Text.assemble(mark, clean(line)))
+    if answer.verdicts:
+        parts.append(Text())
     if not answer.verdicts:
         parts.append(Text("No verdict yet: no effect has both its arms finished."))
     counts = getattr(answer, "counts", None)
