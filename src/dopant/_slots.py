@@ -54,6 +54,9 @@ measure = slots
 
 def measure_all(model: nn.Module, sample: Any) -> dict[str, Signature]:
     """As `slots`, with the model itself under the empty name."""
+    if not isinstance(model, nn.Module):
+        what = model.__name__ if isinstance(model, type) else repr(model)
+        raise ConfigError(f"the model is {what}; give a torch.nn.Module, such as Net() or dp.host('creep-cnn')")
     call = as_call(sample)
     try:
         model = copy.deepcopy(model)

@@ -41,6 +41,15 @@ class Request:
     held: Any = None  # the module that it wraps or controls
 
 
+def _expect(model: Any, swaps: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"the model is a {type(model).__name__}; give a torch.nn.Module, such as Net() or dp.host('mlp')"
+        )
+    if not isinstance(swaps, Mapping):
+        raise ConfigError(f"swaps are {swaps!r}; give a dict, such as {{'fc': 'reupload-linear'}}")
+
+
 def swap(model: nn.Module, swaps: Mapping[str, Any], sample: Any, seed: int = 0) -> nn.Module:
     """A copy of `model` with some slots filled differently; the model itself is untouched.
 
@@ -53,6 +62,7 @@ def swap(model: nn.Module, swaps: Mapping[str, Any], sample: Any, seed: int = 0)
     Warns (DopantWarning) where a weight was tied to another module and no longer is. Cost: some copies of the model
     and some twenty calls of each component at two or three samples.
     """
+    _expect(model, swaps)
     return fill(model, swaps, sample, Streams(seed), laws=True)
 
 

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from .errors import DopantError
+from .errors import DopantError, UnknownName, hint, nearest
 
 app = typer.Typer(
     name="dopant",
@@ -38,10 +38,8 @@ def main() -> None:
         code = app(standalone_mode=False)  # click returns the code of a typer.Exit here instead of raising it
     except DopantError as error:
         _stop(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # click makes the second of the first
         _stop("interrupted; the state is saved, the same command goes on", 130)
-    except typer.Abort:
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -204,6 +202,13 @@ def components(
     from . import registry
 
     _load(with_)
+    if fills is not None:
+        from torch import nn
+
+        known = [n for n in dir(nn) if isinstance(getattr(nn, n), type)]
+        known += [c.__name__ for info in registry.components for c in _classes(info.fills)]
+        if fills not in known:
+            raise UnknownName("module class", fills, known)
     rows = [
         {
             "name": info.name, "fills": _fills_text(info.fills), "mode": info.mode, "control": info.control or "",
@@ -216,6 +221,10 @@ def components(
 
 def _first_line(doc: str | None) -> str:
     return (doc or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _classes(fills: Any) -> list[type]:
+    return [f for f in (fills if isinstance(fills, (tuple, list)) else [fills]) if isinstance(f, type)]
 
 
 def _fills_text(fills: Any) -> str:
@@ -267,12 +276,15 @@ def inspect(
     if as_json:
         _json(rows)
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("slot", "module", "in", "out", "calls", "parameters", "fitting components")
+    table = Table("module", "in", "out", "calls", "parameters", "fitting components")
+    table.columns.insert(0, Column("slot", overflow="fold", min_width=max([4, *(len(r["slot"]) for r in rows)])))
+    table.columns[-1].overflow = "fold"
     for row in rows:
         table.add_row(
-            row["slot"], row["module"], str(row["inputs"]), str(row["outputs"]), str(row["calls"]),
+            row["slot"], row["module"], *(["never called", "", "0"] if not row["calls"] else
+                                          [str(row["inputs"]), str(row["outputs"]), str(row["calls"])]),
             f"{row['parameters']:,}", ", ".join(row["fits"]) or "-",
         )  # fmt: skip
     _console().print(table)
@@ -296,6 +308,12 @@ def check(
     if not chosen:
         raise ConfigError(f"{str(file)!r} registers no component; decorate a factory with @dopant.component(NAME)")
     results = {n: laws.check(registry.components.get(n)) for n in chosen}
+    for n in chosen:
+        for control in registry.components.get(n).controls:
+            if control not in registry.components:
+                near = nearest(control, registry.components.names(), 1)
+                text = f"its control {control!r} is not registered" + hint(near)
+                results[n].append(laws.LawResult("controls", False, text))
     if as_json:
         _json(
             {

@@ -45,8 +45,15 @@ class UnknownName(DopantError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.kind, self.name = kind, name
+        known = list(known)
         self.suggestions = nearest(name, known)
-        super().__init__(f"unknown {kind} {name!r}" + hint(self.suggestions))
+        known = sorted(known)
+        tail = hint(self.suggestions)
+        if not tail and known:
+            tail = f"; known: {', '.join(known[:10])}" + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        if not self.suggestions and kind in ("component", "host", "data set", "task"):
+            tail += "; one in a file of your own is loaded with --with FILE.py"
+        super().__init__(f"unknown {kind} {name!r}{tail}")
 
 
 class DataMissing(DopantError):

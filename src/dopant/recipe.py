@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ConfigError
+from .explain import explain
 
 RESULT_NEUTRAL = ("epochs", "device", "checkpoint_seconds", "threads")
 """Keys that stand outside a trial's identity: they continue it, place it or pace it, and change no number of it.
@@ -13,21 +16,8 @@ RESULT_NEUTRAL = ("epochs", "device", "checkpoint_seconds", "threads")
 """
 
 
-class Recipe(BaseModel):
-    """Loss, optimizer, schedule, rule, batch and length of training.
-
-    loss, optimizer, schedule, rule, metrics: registered names (`dopant.training.parts`).
-    lr, weight_decay: of the optimizer; optimizer_options: its further keywords, such as momentum.
-    schedule: "constant", "cosine", "step", "exponential" or "warmup"; schedule_options: its keywords.
-    batch: samples a step; the last batch of an epoch may be smaller. eval_batch: samples a call in evaluation.
-    epochs: passes over the training split. More epochs continue a trial unless the schedule depends on the total.
-    clip: largest gradient norm over all parameters (None: no clipping).
-    early_stop: epochs without a better validation score after which training ends; the best epoch's weights are kept.
-    precision: "float32", "float64", or "bfloat16" (autocast; weights stay float32).
-    device: "auto" (a GPU where there is one), "cpu" or "cuda".
-    threads: intra-op threads of a trial; results are reproducible to the bit for equal numbers of threads.
-    checkpoint_seconds: seconds between checkpoints inside an epoch; each epoch ends with one in any case.
-    """
+class RecipeTable(BaseModel):
+    """`[recipe]`, as written in a file; see Recipe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,6 +39,33 @@ class Recipe(BaseModel):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(1, ge=1)
     checkpoint_seconds: float = Field(30.0, gt=0)
+
+
+class Recipe(RecipeTable):
+    """Loss, optimizer, schedule, rule, batch and length of training.
+
+    loss, optimizer, schedule, rule, metrics: registered names (`dopant.training.parts`).
+    lr, weight_decay: of the optimizer; optimizer_options: its further keywords, such as momentum.
+    schedule: "constant", "cosine", "step", "exponential" or "warmup"; schedule_options: its keywords.
+    batch: samples a step; the last batch of an epoch may be smaller. eval_batch: samples a call in evaluation.
+    epochs: passes over the training split. More epochs continue a trial unless the schedule depends on the total.
+    clip: largest gradient norm over all parameters (None: no clipping).
+    early_stop: epochs without a better validation score after which training ends; the best epoch's weights are kept.
+    precision: "float32", "float64", or "bfloat16" (autocast; weights stay float32).
+    device: "auto" (a GPU where there is one), "cpu" or "cuda".
+    threads: intra-op threads of a trial; results are reproducible to the bit for equal numbers of threads.
+    checkpoint_seconds: seconds between checkpoints inside an epoch; each epoch ends with one in any case.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        """ConfigError with every problem: unknown keys (nearest given), wrong values, unknown names."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(list(explain(error, {(): list(type(self).model_fields)}, "recipe."))) from None
+        problems = self.problems()
+        if problems:
+            raise ConfigError(problems)
 
     def to_config(self) -> dict[str, Any]:
         """The `[recipe]` table: only what TOML can say (None is left out)."""

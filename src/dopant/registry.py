@@ -118,19 +118,19 @@ def load_file(path: str | Path) -> Any:
     """
     path = Path(path).resolve()
     if not path.is_file():
-        raise ConfigError(f"--with: there is no file {str(path)!r}")
+        raise ConfigError(f"there is no file {str(path)!r}")
     for module in list(sys.modules.values()):
         if str(path) in (getattr(module, "__dopant_file__", None), getattr(module, "__file__", None)):
             return module
     name = path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"--with: {str(path)!r} is not a Python file")
+        raise ConfigError(f"{str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     module.__dopant_file__ = str(path)  # type: ignore[attr-defined]
     previous = sys.modules.get(name)
     if previous is not None and getattr(previous, "__file__", None) not in (None, str(path)):
-        raise ConfigError(f"--with: {str(path)!r} would hide the module {name!r} already in use; rename the file")
+        raise ConfigError(f"{str(path)!r} would hide the module {name!r} already in use; rename the file")
     sys.modules[name] = module
     _loading_from.append(str(path))
     try:
@@ -140,7 +140,7 @@ def load_file(path: str | Path) -> Any:
         raise
     except Exception as error:
         sys.modules.pop(name, None)
-        raise ConfigError(f"--with: {str(path)!r} fails to import: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{str(path)!r} fails to import: {type(error).__name__}: {error}") from error
     finally:
         _loading_from.pop()
     return module
@@ -163,6 +163,8 @@ def resolve_callable(reference: str) -> Callable:
             f"--host {reference}"
         )
     module_name, _, attribute = reference.partition(":")
+    if module_name.endswith(".py"):
+        raise ConfigError(f"{reference!r}: write the module, {module_name.removesuffix('.py') + ':' + attribute!r}")
     try:
         target: Any = sys.modules.get(module_name) or importlib.import_module(module_name)
     except Exception as error:

@@ -19,7 +19,7 @@ from . import verdicts
 from .answer import Answer
 
 
-@dataclass
+@dataclass(repr=False)
 class Analysis(Answer):
     """The answer of a table. trials: arm, replicate, the metric, status. notes: also what such a table cannot tell."""
 
@@ -62,6 +62,7 @@ def analyse(
     Whether the arms were tuned alike is not in such a table; the notes say so. Raises ConfigError with every problem.
     """
     data = _read(table)
+    controls = [controls] if isinstance(controls, str) else controls
     problems = _missing_columns(data, metric)
     if problems:
         raise ConfigError(problems)

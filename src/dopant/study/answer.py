@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +35,17 @@ class Answer:
     study: dict[str, Any]
     provenance: dict[str, Any]
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{key} {self.counts[key]}" for key in ("planned", "done", "failed"))
+        lines = [f"<{type(self).__name__} {self.name!r}: {counts}>", *self.verdicts]
+        return "\n".join(lines)
+
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page; returns its path. Without a path: report.html in the study's folder, or in this one."""
         from .report import page
 
+        if path is not None and Path(path).suffix not in (".html", ".htm"):
+            raise ConfigError(f"report: {str(path)!r} does not end in .html; the report is a page")
         target = Path(path) if path else (self.folder or Path()) / "report.html"
         write_text(target, page(self))
         return target

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import designs, local, registry
 from ..errors import ConfigError, UnknownName, hint, nearest
-from ..recipe import Recipe
+from ..explain import explain, is_branch
+from ..recipe import Recipe, RecipeTable
 
 Named = str | dict[str, Any]
 Controls = bool | list[str] | dict[str, list[str]]
@@ -65,7 +67,7 @@ class Tables(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     study: StudyTable = Field(default_factory=lambda: StudyTable.model_validate({}))
-    recipe: Recipe = Field(default_factory=lambda: Recipe.model_validate({}))
+    recipe: RecipeTable = Field(default_factory=lambda: RecipeTable.model_validate({}))
     design: DesignTable = DesignTable()
     tuning: Tuning | None = None
 
@@ -86,7 +88,7 @@ class Study:
     design: designs.Ladder
     task: Named = "supervised"
     data: Any = "mnist"
-    recipe: Recipe = field(default_factory=lambda: Recipe.model_validate({}))
+    recipe: Recipe = field(default_factory=lambda: Recipe())
     replicates: int = 10
     seed: int = 0
     controls: Controls = True
@@ -159,8 +161,14 @@ class Study:
             found += self._metric_problems()
         if self.tuning and self.protocol == "published":
             found.append("study.protocol: 'published' leaves no validation split, so [tuning] has nothing to choose by")
-        if self.replicates < 1:
-            found.append(f"study.replicates: {self.replicates} is too few; take 1 or more")
+        for key, least in (("replicates", 1), ("seed", 0)):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                found.append(f"study.{key}: {value!r} is no whole number from {least} on")
+        if self.protocol not in (None, "published"):
+            found.append(f"study.protocol: {self.protocol!r} is not known; leave it out, or say 'published'")
+        if self.margin is not None and not self.margin > 0:
+            found.append(f"study.margin: {self.margin!r} is not a positive number")
         return found
 
     def _metric_problems(self) -> list[str]:
@@ -239,7 +247,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         beside = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise ConfigError(f"there is no file {str(path)!r}" + hint(nearest(path.name, beside))) from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"{str(path)!r} is a folder; name the file, such as {str(path / 'study.toml')!r}") from None
+    except (PermissionError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
@@ -267,8 +277,13 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     try:
         tables = Tables.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError([prefix + p for p in _explain(error)]) from None
-    study = tables.study
+        problems = list(explain(error, _KNOWN))
+        try:  # what else is wrong with the rest of it
+            problems += from_tables(_without(raw, error)).problems()
+        except ConfigError as more:
+            problems += more.problems
+        raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
+    study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
     try:
         if study.host is None:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
@@ -276,7 +291,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     except ConfigError as error:
         raise ConfigError([prefix + p for p in error.problems]) from None
     return Study(
-        design, study.task, study.data, tables.recipe, study.replicates, study.seed, study.controls, study.margin,
+        design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
         dict(study.unbuildable),
     )  # fmt: skip
@@ -291,29 +306,16 @@ _KNOWN = {
 }
 
 
-def _explain(error: ValidationError) -> Iterable[str]:
-    """pydantic's findings in our words: dotted path, what was expected, the nearest known key."""
-    seen: set[str] = set()
+def _without(raw: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """The tables less every key that `error` complains of, so that the rest can be looked at too."""
+    pruned = copy.deepcopy(dict(raw))
     for item in error.errors():
-        location = tuple(part for part in item["loc"] if not _is_branch(part))
-        path = ".".join(str(part) for part in location)
-        if item["type"] == "extra_forbidden":
-            known = _KNOWN.get(location[:-1], [])
-            near = nearest(str(location[-1]), known)
-            everywhere = [(t, k) for t, keys in _KNOWN.items() for k in keys if k == location[-1] and t]
-            kind = "table" if not location[:-1] else "key"
-            text = f"{path}: unknown {kind}" + hint(near)
-            if not near and everywhere:
-                text += f"; it belongs into [{everywhere[0][0][0]}]"
-            elif not near:
-                text += f"; known: {', '.join(known)}"
+        location = [part for part in item["loc"] if not is_branch(part)]
+        table: Any = pruned
+        for part in location[:-1]:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            table.pop(location[-1], None)
         else:
-            text = f"{path}: {item['msg'][0].lower()}{item['msg'][1:]}, not {item.get('input')!r}"
-        if path not in seen:  # a union gives one finding a branch
-            seen.add(path)
-            yield text
-
-
-def _is_branch(part: Any) -> bool:
-    """pydantic adds the branch of a union (`str`, `dict[str,any]`) to the path; users wrote no such thing."""
-    return isinstance(part, str) and (part in ("str", "bool", "list[str]") or part.startswith(("dict[", "function-")))
+            pruned.pop(str(location[0]), None)
+    return pruned

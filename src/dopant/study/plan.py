@@ -186,6 +186,9 @@ def changed(
     longest = max((row["epochs"] or 0 for row in rows), default=0)
     if study.recipe.epochs < longest:  # they stand outside the identity, so that they can grow; they cannot shrink
         return [f"recipe.epochs: was {longest}, is now {study.recipe.epochs}; trials can be continued, not shortened"]
+    most = max((row["replicate"] + 1 for row in rows), default=0)
+    if study.replicates < most:
+        return [f"study.replicates: was {most}, is now {study.replicates}; take {most} or more, nothing is deleted"]
     by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
     by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
     found: dict[str, None] = {}

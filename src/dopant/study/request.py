@@ -92,8 +92,8 @@ def study_of_request(
 
 
 def _quick(tables: dict[str, Any], replicates: int | None, epochs: int | None) -> None:
-    tables["study"]["replicates"] = replicates or QUICK["replicates"]
-    tables["recipe"]["epochs"] = epochs or QUICK["epochs"]
+    tables["study"]["replicates"] = QUICK["replicates"] if replicates is None else replicates
+    tables["recipe"]["epochs"] = QUICK["epochs"] if epochs is None else epochs
     tables.pop("tuning", None)
     if tables["study"].get("name"):
         tables["study"]["name"] += "-quick"

@@ -56,7 +56,7 @@ class StudyAnswer(Answer):
         records = [
             {
                 "trial": row["id"], "cell": row["cell"], "level": row["level"], "replicate": row["replicate"],
-                "status": status_of(row), "attempts": row["attempts"], "reason": row["reason"],
+                "status": row["state"], "attempts": row["attempts"], "reason": row["reason"],
                 "lr": row["description"]["recipe"].get("lr"), **(row["metrics"] or {}),
             }
             for row in self.rows
@@ -68,6 +68,22 @@ class StudyAnswer(Answer):
         return table.sort_values(
             ["cell", "replicate"], key=lambda c: c.map(order) if c.name == "cell" else c, kind="stable"
         ).reset_index(drop=True)
+
+    @functools.cached_property
+    def _said(self) -> dict[str, str]:
+        return {row["id"]: status_of(row) for row in self.rows}
+
+    @functools.cached_property
+    def failures(self) -> list[str]:
+        """One line per failed trial: cell, replicate, what is known, the folder that has the rest."""
+        lines = []
+        for row in self.rows:
+            if row["state"] == "failed":
+                detail = str((self.store.failure(row["id"]) or {}).get("detail") or "").strip().splitlines()
+                where = f"trials/{row['id']}" if len(detail) > 1 else ""
+                said = detail[-1] if detail else str(row["reason"])
+                lines.append(f"{row['cell']}, replicate {row['replicate']}: {said}" + (f" ({where})" if where else ""))
+        return lines
 
     @functools.cached_property
     def metrics(self) -> pd.DataFrame:
@@ -138,7 +154,8 @@ class StudyAnswer(Answer):
         value = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
         table = pd.DataFrame(
             {
-                "arm": trials["cell"], "replicate": trials["replicate"], "status": trials["status"],
+                "arm": trials["cell"], "replicate": trials["replicate"],
+                "status": [self._said[trial] for trial in trials["trial"]],
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
@@ -237,6 +254,10 @@ class StudyAnswer(Answer):
             )
         else:
             notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+        if self.failures:
+            shown = self.failures[:5]
+            more = f" … and {len(self.failures) - 5} more" if len(self.failures) > 5 else ""
+            notes.append("Failed trials: " + "; ".join(shown) + more)
         notes += self.provenance.get("notes", [])
         notes += sorted({w for row in self.rows for w in row.get("warnings") or []})
         return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import shutil
 import sys
@@ -11,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils import _pytree as pytree
+
 from .. import local, registry
 from ..designs import Ladder
-from ..errors import ConfigError, DopantError
+from ..errors import ConfigError, DopantError, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
 from . import plan as planning
@@ -61,6 +64,11 @@ def run(
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
+    if not isinstance(study_or_design, (Study, Ladder)):
+        raise ConfigError(
+            f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
+            "dp.run(dp.Ladder(model).level(slot='component'), …)"
+        )
     for file in with_files:
         registry.load_file(file)
     study = _study(
@@ -76,8 +84,9 @@ def run(
         problems.append(f"engine: {engine!r} is not known; there is {', '.join(map(repr, ENGINES))}")
     if workers is not None and workers < 1:
         problems.append(f"workers: {workers} is too few; take 1 or more")
+    problems += _unasked(study, train)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys([*problems, *_unknown_slots(study)])))
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
@@ -127,6 +136,38 @@ def _display(progress: Any, name: str) -> Any:
 
         return LiveProgress(name)
     return contextlib.nullcontext(None if progress == "auto" else progress)
+
+
+def _unasked(study: Study, train: Any) -> list[str]:
+    """Requests that could only end in nothing: no swap at all, or a training loop that cannot be called."""
+    found = []
+    if not study.design.levels and study.task_name in registry.tasks and registry.tasks.get(study.task_name).networks:
+        found.append("design.levels: no swap was asked for; add one, such as .level(head='reupload-linear')")
+    if callable(train):
+        try:
+            inspect.signature(train).bind(None, None, None, None, **({"data": None} if _takes_data(train) else {}))
+        except TypeError as error:
+            found.append(f"train: it is called as train(model, streams, log, folder[, data]): {error}")
+    return found
+
+
+def _takes_data(train: Callable) -> bool:
+    return "data" in inspect.signature(train).parameters
+
+
+def _unknown_slots(study: Study) -> list[str]:
+    """Slots that the host does not have, where it can be built although other things are wrong."""
+    try:
+        from ..tasks.build import build_data, build_host
+
+        cell = dataclasses.replace(planning.cells(study.with_(controls=False))[0], swaps={})
+        description = planning.describe(study, cell, 0, study.recipe, {})
+        data = build_data(description, Streams(study.seed, 0))
+        names = [name for name, _ in build_host(description["host"], Streams(0), data.facts()).named_modules() if name]
+    except Exception:  # what keeps it from being built is told already
+        return []
+    slots = [s for level in study.design.levels for group in level for s in group.split("+")]
+    return [str(UnknownName("slot", slot, names)) for slot in dict.fromkeys(slots) if slot not in names]
 
 
 def _execute(
@@ -230,7 +271,16 @@ def check(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
     errors: list[DopantError] = []
     unbuildable: dict[str, str] = {}
     tested: set[str] = set()  # the laws are run once for each swap, however many cells share it
-    before = measure_all(model, sample)
+    try:
+        before = measure_all(model, sample)
+    except ConfigError as error:
+        if data is None:
+            raise
+        shapes = [tuple(t.shape[1:]) for t in pytree.tree_leaves(data.sample(1)) if hasattr(t, "shape")]
+        raise ConfigError(
+            [f"the host does not take data set {data.name!r}, with samples {shapes[0] if shapes else 'of no tensors'};"
+             " another is named by data=… or --data", *error.problems]
+        ) from None  # fmt: skip
     for cell in cells:
         found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)[1] if cell.swaps else []
         if found and cell.role == "control":

@@ -11,7 +11,6 @@ import torch
 
 from .. import local, registry
 from ..cost import ledger
-from ..errors import TrialFailed
 from ..streams import Streams
 from .base import Result, task
 from .build import build_data, build_model
@@ -39,7 +38,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     """Hand over model, streams, logger and a folder; take metrics (and per-item results).
 
     The function may take a fifth parameter named `data`: the replicate's data set. `folder` lasts over a kill and a
-    rerun, so checkpoints written there are found again. TrialFailed when what it returns is not metrics.
+    rerun, so checkpoints written there are found again. TypeError when what it returns is not metrics.
     """
     description = trial.description
     reference = description["task"]["train"]
@@ -53,7 +52,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
         result = train(model, streams, Log(keeper), folder, **extra)
     metrics, items = result if isinstance(result, tuple) else (result, {})
     if not isinstance(metrics, Mapping) or not all(isinstance(v, (int, float, str)) for v in metrics.values()):
-        raise TrialFailed("train", f"it must return {{name: number}} or (metrics, items), not {type(result).__name__}")
+        raise TypeError(f"train must return {{name: number}} or (metrics, items), not {type(result).__name__}")
     found: dict[str, Any] = dict(metrics)
     if data is not None:
         found = {f"cost_{k}": v for k, v in ledger(model.cpu(), data.sample(2), 2, batch=1).items()} | found

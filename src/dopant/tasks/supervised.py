@@ -63,10 +63,10 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
 
 
 def finite(means: dict[str, float]) -> dict[str, float]:
-    """The means; TrialFailed("nan") where one is not finite: a network that diverged in its last step has no score."""
+    """The means; TrialFailed("not finite") otherwise: a network that diverged in its last step has no score."""
     for name, value in means.items():
         if not math.isfinite(value):
-            raise TrialFailed("nan", f"{name} is {value} after training")
+            raise TrialFailed("not finite", f"{name} is {value} after training")
     return means
 
 

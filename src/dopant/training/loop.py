@@ -230,7 +230,7 @@ class Loop:
             row |= self.score("test", epoch).means("test_")
         for name, value in row.items():
             if not math.isfinite(value):
-                raise TrialFailed("nan", f"{name} is {value} in epoch {epoch}")
+                raise TrialFailed("not finite", f"{name} is {value} in epoch {epoch}")
         return row
 
     def score(self, split: str, epoch: int) -> Scores:
@@ -277,7 +277,7 @@ class Loop:
         values = {k: float(v) for k, v in sums.items()}
         for name, value in values.items():
             if not math.isfinite(value):
-                raise TrialFailed("nan", f"{name} is {value} in epoch {self.progress.epoch}")
+                raise TrialFailed("not finite", f"{name} is {value} in epoch {self.progress.epoch}")
         return values
 
     def _autocast(self) -> contextlib.AbstractContextManager:

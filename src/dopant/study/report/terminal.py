@@ -56,6 +56,10 @@ def table(answer: Any) -> RenderableType:
     if counts:
         said = ", ".join(f"{k} {counts.get(k, 0)}" for k in ("planned", "done", "failed"))
         parts.append(Text(said))
+    failures = list(getattr(answer, "failures", []))
+    parts += [Text(clean(f"failed: {line}"), style="red") for line in failures[:5]]
+    if len(failures) > 5:
+        parts.append(Text(f"failed: {len(failures) - 5} more; the page lists every trial"))
     if getattr(answer, "folder", None):
         parts.append(Text(f"report: {clean(Path(answer.folder) / 'report.html')}"))
     return _Narrow(Group(*parts))
@@ -89,7 +93,9 @@ def _effects(effects: Any, metric: Measure) -> Table:
         kind, _ = kind_of(row.get("verdict"))
         name = clean(row.get("swap", "")) if role == "level" else f"  {role}: {clean(row.get('swap', ''))}"
         values = f"{difference(row.get('mean'), metric)} {interval(row.get('low'), row.get('high'), metric)}"
-        verdict = "" if is_missing(row.get("verdict")) else clean(row["verdict"])
+        verdict = (
+            "" if is_missing(row.get("verdict")) else clean(row["verdict"]).removesuffix(" than").removesuffix(" to")
+        )
         n = "" if is_missing(row.get("replicates")) else str(int(row["replicates"]))
         shown.add_row(
             Text(name, style="bold" if role == "level" else ""), Text(clean(row.get("versus", ""))), values,

@@ -24,13 +24,13 @@ class Backprop:
         self.model, self.loss = model, loss
 
     def __call__(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, Any, dict[str, torch.Tensor]]:
-        """(loss, outputs, extra losses) of one batch, gradients in place. TrialFailed("nan") for a loss that is not
-        finite, on the CPU before anything is changed (on a GPU the loop looks at checkpoints: asking costs a wait)."""
+        """(loss, outputs, extra losses) of one batch, gradients in place. TrialFailed("not finite") for such a loss,
+        on the CPU before anything is changed (on a GPU the loop looks at checkpoints: asking costs a wait)."""
         outputs = call_model(self.model, inputs)
         loss = self.loss(outputs, targets)
         extra = extra_losses(self.model)
         total = loss + sum(extra.values()) if extra else loss
         if total.device.type == "cpu" and not torch.isfinite(total):
-            raise TrialFailed("nan", f"the loss is {float(total.detach())}")
+            raise TrialFailed("not finite", f"the loss is {float(total.detach())}")
         total.backward()
         return loss.detach(), outputs, {name: value.detach() for name, value in extra.items()}
