@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,19 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path):
     for command in (["report", "photos"], ["doctor", "photos"], ["run", "--quick", "--out", "photos"]):
         refused(dopant(*command, folder=tmp_path), "photos")
     assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+
+
+def test_an_interrupt_saves_the_state_says_so_and_exits_with_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dopant", "run", "--out", "s"], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not list((tmp_path / "s").glob("trials/*/attempt-*/metrics.jsonl")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on" in said and "Traceback" not in said
 
 
 def test_help_and_lists_answer_without_a_study(tmp_path):

@@ -38,8 +38,8 @@ def main() -> None:
         code = app(standalone_mode=False)  # click returns the code of a typer.Exit here instead of raising it
     except DopantError as error:
         _stop(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):  # click makes the second of the first
-        _stop("interrupted; the state is saved, the same command goes on", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -50,6 +50,8 @@ def main() -> None:
             raise
         error.show()
         sys.exit(2)
+    if code == 130:  # typer's word for an interrupt; older versions raise
+        _stop("interrupted; the state is saved, the same command goes on", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

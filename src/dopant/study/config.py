@@ -289,7 +289,13 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
         design = designs.from_config(study.host, tables.design.model_dump())
     except ConfigError as error:
-        raise ConfigError([prefix + p for p in error.problems]) from None
+        problems = list(error.problems)
+        if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
+            try:
+                problems += from_tables({**raw, "design": {**tables.design.model_dump(), "kind": "ladder"}}).problems()
+            except ConfigError as more:
+                problems += more.problems
+        raise ConfigError([prefix + p for p in problems]) from None
     return Study(
         design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
