@@ -65,7 +65,9 @@ def test_matrices_first_made_in_inference_mode_serve_training_too():
     pauli._stack.cache_clear()
     with torch.inference_mode():
         pauli_sum(torch.randn(15))
-    pauli_sum(torch.randn(15, requires_grad=True)).abs().sum().backward()
+    coefficients = torch.randn(15, requires_grad=True)
+    pauli_sum(coefficients).abs().sum().backward()
+    assert coefficients.grad is not None and coefficients.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("angles", [torch.zeros(15), torch.eye(15)[0], torch.randn(15), 10 * torch.randn(15)])
