@@ -129,6 +129,8 @@ def test_inspect_says_what_fits_and_why_the_others_do_not(tmp_path):
     assert rows["head"]["inputs"] == [256] and rows["head"]["outputs"] == [10]
     assert "reupload-linear" in rows["head"]["fits"] and "flipped-quanv" in rows["conv1"]["fits"]
     assert rows["head"]["does_not_fit"]["flipped-quanv"]
+    plain = dopant("inspect", "--host", "creep-cnn", "--data", "digits", folder=tmp_path, env={"COLUMNS": "40"}).stdout
+    assert "head: Linear, (256,) -> (10,)" in plain and "reupload-linear" in plain
 
 
 GOOD = """

@@ -278,18 +278,13 @@ def inspect(
     if as_json:
         _json(rows)
         return
-    from rich.table import Column, Table
-
-    table = Table("module", "in", "out", "calls", "parameters", "fitting components")
-    table.columns.insert(0, Column("slot", overflow="fold", min_width=max([4, *(len(r["slot"]) for r in rows)])))
-    table.columns[-1].overflow = "fold"
-    for row in rows:
-        table.add_row(
-            row["slot"], row["module"], *(["never called", "", "0"] if not row["calls"] else
-                                          [str(row["inputs"]), str(row["outputs"]), str(row["calls"])]),
-            f"{row['parameters']:,}", ", ".join(row["fits"]) or "-",
-        )  # fmt: skip
-    _console().print(table)
+    for row in rows:  # lines and not a table: names must be readable whole, on any terminal
+        what = f"{row['inputs']} -> {row['outputs']}" if row["inputs"] is not None else "several shapes"
+        what = what if row["calls"] else "never called"
+        calls = f", {row['calls']} calls" if row["calls"] > 1 else ""
+        print(f"{row['slot']}: {row['module']}, {what}{calls}, {row['parameters']:,} parameters")
+        if row["calls"]:
+            print(f"    fits: {', '.join(row['fits']) or 'nothing that is registered'}")
     print("--json says for every other component why it does not fit")
 
 
