@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .training.lifecycle_calls import call_model
 
 TIERS = ("exact expectation", "finite shots", "noisy", "device")  # of evidence, from what is computed to what is real
-LARGEST = ("qubits", "reps", "depth", "shots")  # of several circuits, the largest; all else adds up
+LARGEST = ("qubits", "reps", "depth", "shots", "two_qubit_gates_per_state")  # of several circuits; all else adds up
 
 
 def ledger(model: nn.Module, sample: Any, samples: int, *, batch: int) -> dict[str, Any]:
