@@ -36,8 +36,8 @@ test-long: setup-dev
 	$(BIN)/python -m pytest -m long
 
 lint: setup-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyright
 
 bench: setup-dev

@@ -327,9 +327,10 @@ def test_other_data_under_the_same_name_are_refused(tmp_path):
     def write(offset):
         np.savez(tmp_path / "mine.npz", x=digits.inputs.numpy() + offset, y=digits.targets.numpy())
 
-    def go():
+    def go(fork=None):
         return dp.run(
             dp.Ladder({"name": "creep-cnn", "size": 8}).level(head="bottleneck-mlp"), replicates=1, controls=False,
+            fork=fork,
             data={"name": "npz", "path": str(tmp_path / "mine.npz")}, recipe=dp.Recipe(epochs=1), out=tmp_path / "s",
             workers=1,
         )  # fmt: skip
@@ -337,8 +338,9 @@ def test_other_data_under_the_same_name_are_refused(tmp_path):
     write(0)
     assert go().counts["done"] == 2
     write(1)
-    with pytest.raises(dp.ConfigError, match="data have changed"):
-        go()
+    for fork in (None, "beside"):
+        with pytest.raises(dp.ConfigError, match="data have changed"):
+            go(fork)
 
 
 def test_epochs_can_grow_but_not_shrink(finished, tmp_path):

@@ -84,6 +84,18 @@ def test_a_training_cut_off_anywhere_ends_with_the_same_bits(digits, stop_at, ev
     assert without_seconds(cut.rows) | without_seconds(rest.rows) == without_seconds(undisturbed.rows)
 
 
+def test_an_optimizer_that_keeps_another_precision_resumes_to_the_bit(digits):
+    settings = {"optimizer": "nadam", "precision": "float64", "clip": 1.0, "schedule": "cosine"}
+    quiet = loop_of(network(), digits, MemoryKeeper(), **settings)
+    quiet.run()
+    cut = MemoryKeeper(stop_at=20, every=3)
+    with pytest.raises(Stopped):
+        loop_of(network(), digits, cut, **settings).run()
+    rest = loop_of(network(), digits, MemoryKeeper(state=cut.states[-1]), **settings)
+    rest.run()
+    assert same(tensors_of(quiet.model), tensors_of(rest.model))
+
+
 def test_more_epochs_continue_to_where_a_longer_training_would_have_ended(digits):
     long = loop_of(network(), digits, MemoryKeeper(), epochs=4)
     long.run()
@@ -171,6 +183,26 @@ def test_a_functional_dropout_after_a_greedy_child_keeps_its_mask_too(digits):
         loop.run()
         masks.append(torch.stack(model.seen))
     assert torch.equal(masks[0], masks[1])
+
+
+def test_phases_of_one_cell_leave_the_masks_of_the_ordinary_epochs_paired(digits):
+    class Copies(nn.Module):
+        def forward(self, x):
+            return torch.ones_like(x)
+
+    class CopiesWithPhases(Copies, dp.Lifecycle):
+        def phases(self):
+            return [dp.Phase("warm", 2, "all")]
+
+    masks = []
+    for middle in (Copies(), CopiesWithPhases()):
+        model, seen = network(middle), []
+        model.drop2.register_forward_hook(lambda m, a, out, seen=seen: seen.append(out == 0) if m.training else None)
+        loop_of(model, digits, MemoryKeeper(), epochs=1).run()
+        masks.append(seen)
+    steps = len(masks[0])
+    assert len(masks[1]) == 3 * steps
+    assert all(torch.equal(a, b) for a, b in zip(masks[0], masks[1][2 * steps :], strict=True))
 
 
 @pytest.mark.parametrize("how", ["mix", "insert", "wrap"])
