@@ -2,7 +2,8 @@
 
 Before each call of a module torch's default generator is seeded from the module's own name, and after each call of a
 child it is seeded from the parent's: so a dropout mask depends neither on how much the layers before it drew nor on
-whether one of them was swapped. Two seedings a call cost some 3 us; no generator state is ever saved.
+whether one of them was swapped. The hooks and their two seedings cost about 11 us a call of a module (one core, 200
+empty modules); no generator state is ever saved.
 """
 
 from __future__ import annotations
