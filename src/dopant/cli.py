@@ -80,6 +80,9 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, a TOML value; repeatable.")] = None,
     host: Annotated[str | None, typer.Option(help="Host: a registered name or module:callable.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What the host starts from: safetensors, torch weights.")
+    ] = None,
     swap: Annotated[list[str] | None, typer.Option(help="slot=component[:option=value,…]; repeatable.")] = None,
     replicates: Annotated[int | None, typer.Option(help="Independent paired repetitions.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
@@ -117,7 +120,7 @@ def run(
 
     with progress:
         answer = run_study(
-            asked, out=out, workers=workers, engine=engine, with_files=with_ or [], fork=fork,
+            asked, out=out, workers=workers, engine=engine, with_files=with_ or [], fork=fork, checkpoint=checkpoint,
             command=["dopant", *sys.argv[1:]], progress=progress, before_start=announce,
         )  # fmt: skip
     console.print(table(answer))

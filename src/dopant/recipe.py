@@ -29,6 +29,9 @@ class RecipeTable(BaseModel):
     schedule: str = "constant"
     schedule_options: dict[str, Any] = Field(default_factory=dict)
     rule: str = "backprop"
+    regime: Literal["all", "freeze", "distil"] = "all"
+    distil_epochs: int = Field(5, ge=1)
+    distil_lr: float | None = Field(None, gt=0, allow_inf_nan=False)
     metrics: tuple[str, ...] | None = None
     batch: int = Field(200, ge=1)
     eval_batch: int = Field(1000, ge=1)
@@ -47,6 +50,11 @@ class Recipe(RecipeTable):
     loss, optimizer, schedule, rule, metrics: registered names (`dopant.training.parts`).
     lr, weight_decay: of the optimizer; optimizer_options: its further keywords, such as momentum.
     schedule: "constant", "cosine", "step", "exponential" or "warmup"; schedule_options: its keywords.
+    regime: what moves, which matters for a host that is trained already. "all": every parameter. "freeze": only those
+    in slots that the design fills somewhere, in every cell alike (in level 0 the old modules there); statistics of
+    normalisations outside them are kept too. "distil": before the ordinary epochs, for `distil_epochs` epochs each new
+    component learns alone to give what the old module gave for its inputs (layer-wise, squared error), at `distil_lr`
+    (None: at lr); then all train. Distilling costs what it costs on top, and is numbered below 1 in the metrics.
     batch: samples a step; the last batch of an epoch may be smaller. eval_batch: samples a call in evaluation.
     epochs: passes over the training split. More epochs continue a trial unless the schedule depends on the total.
     clip: largest gradient norm over all parameters (None: no clipping).
@@ -76,6 +84,10 @@ class Recipe(RecipeTable):
         from .training.parts import schedules
 
         values = {k: v for k, v in self.to_config().items() if k not in RESULT_NEUTRAL}
+        if self.regime != "distil":
+            values.pop("distil_epochs"), values.pop("distil_lr", None)
+        if self.regime == "all":  # what recipes without regimes were known by
+            del values["regime"]
         if schedules.get(self.schedule).depends_on_epochs:
             values["epochs"] = self.epochs
         return values

@@ -6,13 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from .. import registry
+from .. import pretrained, registry
 from ..errors import ConfigError
 from ..streams import Streams
 
 
-def host(name: str, seed: int = 0, **options: Any) -> nn.Module:
+def host(name: str, seed: int = 0, *, checkpoint: Any = None, **options: Any) -> nn.Module:
     """The registered host `name`, its weights drawn from stream `host` of (seed, replicate 0).
+
+    checkpoint: a safetensors or torch file (weights only), or {"file": path, "leave": [names that stay as drawn]},
+    that replaces them.
 
     Raises UnknownName, or ConfigError listing every wrong option.
     """
@@ -21,4 +24,5 @@ def host(name: str, seed: int = 0, **options: Any) -> nn.Module:
     if problems:
         raise ConfigError(problems)
     with Streams(seed).seeded("host"):
-        return factory(**options)
+        model = factory(**options)
+    return model if checkpoint is None else pretrained.load(model, pretrained.spec_of(checkpoint))

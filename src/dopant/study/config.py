@@ -12,7 +12,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import designs, local, registry
+from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
@@ -139,8 +139,15 @@ class Study:
         elif self.data is not None:
             found += _known("study.data", registry.datasets, self.data)
         host = as_named(self.design.host, "host")
+        checkpoint = host.pop("checkpoint", None)
+        if checkpoint is not None:
+            try:
+                pretrained.spec_of(checkpoint)
+            except ConfigError as error:
+                found += error.problems
         if ":" not in host["name"]:
             found += _known("study.host", registry.hosts, host)
+        found += self._regime_problems()
         for number, level in enumerate(self.design.levels, start=1):
             for slot, spec in level.items():
                 found += _known(f"design.levels.{number}.{slot}", registry.components, spec["component"], options=False)
@@ -170,6 +177,33 @@ class Study:
         if self.margin is not None and not self.margin > 0:
             found.append(f"study.margin: {self.margin!r} is not a positive number")
         return found
+
+    def _regime_problems(self) -> list[str]:
+        """A regime needs dopant's own loop; distilling needs slots that keep their shapes."""
+        regime = self.recipe.regime
+        if regime == "all":
+            return []
+        found = []
+        if self.task_name != "supervised":
+            found.append(
+                f"recipe.regime: {regime!r} is of the task 'supervised', not of {self.task_name!r}; a loop of your own "
+                "freezes and distils by itself"
+            )
+        specs = [(s, v) for level in self.design.levels for s, v in level.items()]
+        specs += [(s, v) for variant in self.design.variants for s, v in variant.swaps.items()]
+        for slot, spec in specs if regime == "distil" else []:
+            name = spec["component"]
+            if name in registry.components and registry.components.get(name).facts.get("changes_shape"):
+                found.append(
+                    f"recipe.regime: {name!r} changes the shapes between its slots {slot!r}, so the old modules' "
+                    "outputs cannot be imitated; take regime = 'all'"
+                )
+        return found
+
+    def slots(self) -> list[str]:
+        """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
+        swaps = [*self.design.levels, *(v.swaps for v in self.design.variants)]
+        return sorted({name for level in swaps for group in level for name in group.split("+")})
 
     def _metric_problems(self) -> list[str]:
         """A supervised study's metric must be known, and measured."""

@@ -57,6 +57,8 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
         "threads": recipe.threads,
         "files": used(files, cell, recipe, named),
     }
+    if recipe.regime == "freeze":  # which slots move is part of the question: all that the design fills, in every cell
+        description["trained_slots"] = study.slots()
     return description
 
 

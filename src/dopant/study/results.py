@@ -235,6 +235,7 @@ class StudyAnswer(Answer):
             notes.append("protocol = published: trained on all training data; the test set was read every epoch.")
         if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
             notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
+        notes += self._start_notes(study)
         if self._resplit() is not None:
             notes.append(
                 "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
@@ -262,6 +263,31 @@ class StudyAnswer(Answer):
         notes += sorted({w for row in self.rows for w in row.get("warnings") or []})
         return notes
 
+    def _start_notes(self, study: Study) -> list[str]:
+        notes = []
+        checkpoint = as_named(study.design.host, "host").get("checkpoint")
+        if checkpoint:
+            left = checkpoint.get("leave")
+            notes.append(
+                f"Every replicate starts from one checkpoint (SHA-256 {str(checkpoint.get('sha256'))[:16]}…)"
+                + (f", except {', '.join(left)}" if left else "")
+                + ": replicates vary the split, the new components' weights and the order, not the host. dopant "
+                "cannot know what the checkpoint was trained on: had it seen items that are tested here, scores of "
+                "every level would be too high."
+            )
+        if study.recipe.regime == "freeze":
+            notes.append(
+                f"Regime freeze: in every cell only the slots {', '.join(study.slots())} were trained (at level 0 the "
+                "old modules there)."
+            )
+        if study.recipe.regime == "distil":
+            notes.append(
+                f"Regime distil: each new component first imitated the old module for {study.recipe.distil_epochs} "
+                "epochs, then the whole network was trained; cells with more components had more steps in all. The "
+                "imitation error is that of the component alone, on the old module's inputs."
+            )
+        return notes
+
     def write_tables(self) -> None:
         """effects.csv and trials.csv in the study's folder."""
         effects = self.effects.copy()
@@ -277,6 +303,7 @@ class StudyAnswer(Answer):
         """
         import torch
 
+        from .. import pretrained
         from .._build import cast
         from ..streams import Streams
         from ..tasks.build import build_data, build_model
@@ -296,7 +323,8 @@ class StudyAnswer(Answer):
                 f"this study's host, {reference!r}, is code outside the registry; pass it: model(trial_id, host=Net)"
             )
         data = build_data(description, streams) if description.get("data") else None
-        model = build_model(description, streams, data, host)
+        with pretrained.places(self.folder):
+            model = build_model(description, streams, data, host)
         if description["recipe"].get("precision") == "float64":
             model = cast(model, torch.float64)
         load_tensors(model, state["best"] or state["model"])

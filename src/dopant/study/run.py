@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from .. import local, registry
+from .. import local, pretrained, registry
 from ..designs import Ladder
 from ..errors import ConfigError, DopantError, UnknownName
 from ..recipe import Recipe
@@ -45,6 +45,7 @@ def run(
     name: str | None = None,
     train: Callable | str | None = None,
     sample: Any = None,
+    checkpoint: Any = None,
     out: str | Path | None = None,
     workers: int | None = None,
     engine: str = "local",
@@ -58,9 +59,10 @@ def run(
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
-    data to measure slots with. out: the study's folder (default runs/NAME). workers: processes, by default one per
-    core. with_files: Python files that register components, hosts and so on. fork: go on under another name, keeping
-    finished trials that are the same.
+    data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
+    {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
+    workers: processes, by default one per core. with_files: Python files that register components, hosts and so on.
+    fork: go on under another name, keeping finished trials that are the same.
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
@@ -76,10 +78,11 @@ def run(
         protocol=protocol, metric=metric, tuning=tuning, name=name,
     )  # fmt: skip
     study = _in_process_names(study, train, sample)
+    study, starts, problems = _with_start(study, checkpoint)
     references = study.references()
     for reference in references:
         registry.allow(reference)
-    problems = study.problems()
+    problems += study.problems()
     if engine not in ENGINES:
         problems.append(f"engine: {engine!r} is not known; there is {', '.join(map(repr, ENGINES))}")
     if workers is not None and workers < 1:
@@ -90,13 +93,15 @@ def run(
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
-    facts, unbuildable = check(study)
+    with pretrained.places(folder, starts):
+        facts, unbuildable = check(study)
     study = study.with_(unbuildable=unbuildable)
     provenance.same_data(folder / "provenance.json", facts)
     if fork:
         folder, study = _fork(folder, study, fork, files)
         provenance.same_data(folder / "provenance.json", facts)
     store, notes = _open(folder, study, files)
+    pretrained.keep(folder, starts)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
     store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
     higher = higher_is_better(study)
@@ -235,6 +240,19 @@ def _in_process_names(study: Study, train: Callable | str | None, sample: Any) -
     return study
 
 
+def _with_start(study: Study, checkpoint: Any) -> tuple[Study, dict[str, Any], list[str]]:
+    """(the study with its checkpoint known by what it holds, {that: where it is}, problems)."""
+    host = as_named(study.design.host, "host")
+    checkpoint = host.get("checkpoint") if checkpoint is None else checkpoint
+    if checkpoint is None:
+        return study, {}, []
+    try:
+        spec, starts = pretrained.intern(checkpoint)
+    except ConfigError as error:
+        return study, {}, [*error.problems]
+    return study.with_(design=dataclasses.replace(study.design, host={**host, "checkpoint": spec})), starts, []
+
+
 def default_name(study: Study) -> str:
     """HOST-DATA-HASH: the same for a study that only grows, another for another question."""
     cells = planning.cells(study)[:2]
@@ -347,6 +365,8 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
     for row in rows:
         if row["id"] in wanted and row["state"] == "done" and (row["epochs"] or 0) <= study.recipe.epochs:
             shutil.copytree(folder / "trials" / row["id"], target / "trials" / row["id"])
+    if (folder / pretrained.FOLDER).is_dir():
+        shutil.copytree(folder / pretrained.FOLDER, target / pretrained.FOLDER)
     store.rebuild()
     study.save(target / "study.toml")
     return target, study

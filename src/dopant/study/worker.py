@@ -80,6 +80,7 @@ def _run_one(
     """Run one attempt and record how it ended; returns whether its result or failure counts."""
     import torch
 
+    from .. import pretrained
     from ..streams import Streams
     from .keeper import Heartbeat, Keeper
     from .store import Store
@@ -94,7 +95,8 @@ def _run_one(
         raise
     torch.set_num_threads(max(1, int(description.get("threads") or 1)))
     try:
-        with Heartbeat(lambda: Store.open(store.folder), lease, keeper, on_beat=on_beat):
+        beating = Heartbeat(lambda: Store.open(store.folder), lease, keeper, on_beat=on_beat)
+        with beating, pretrained.places(store.folder):
             metrics, items = runner(trial, Streams(description["seed"], trial.replicate), keeper)
         store.commit(lease, metrics, items, keeper.warnings)
         return True

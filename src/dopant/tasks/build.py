@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import local, registry
+from .. import local, pretrained, registry
 from .._slots import Call
 from .._swap import fill
 from ..datasets.source import Dataset, load_source
@@ -28,17 +28,24 @@ def build_data(description: dict[str, Any], streams: Streams) -> Dataset:
 def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | None = None) -> nn.Module:
     """The host, built whole from the stream `host`, before anything is swapped.
 
+    spec: name, options of the factory, and perhaps `checkpoint`, what it starts from (see `dopant.pretrained`).
     facts: `in_channels`, `size`, `classes` of the data, given to factories that have such parameters.
-    Raises ConfigError when the factory objects to its options or returns something that is no module.
+    Raises ConfigError when the factory objects to its options or returns something that is no module, or when the
+    checkpoint is not of this host.
     """
     options = dict(spec)
-    name = options.pop("name")
+    name, checkpoint = options.pop("name"), options.pop("checkpoint", None)
+    model = _host_as_built(name, options, streams, facts or {})
+    return model if checkpoint is None else pretrained.load(model, pretrained.spec_of(checkpoint))
+
+
+def _host_as_built(name: str, options: dict[str, Any], streams: Streams, facts: dict[str, Any]) -> nn.Module:
     factory = host_factory(name)
     if isinstance(factory, nn.Module):
         if options:
             raise ConfigError(f"host {name!r} is a ready module and takes no options")
         return copy.deepcopy(factory)
-    options = {**_wanted(factory, facts or {}), **options}
+    options = {**_wanted(factory, facts), **options}
     problems = registry.check_options("host", name, factory, options, 0)
     if problems:
         raise ConfigError(problems)
@@ -70,14 +77,27 @@ def build_model(
     description: dict[str, Any], streams: Streams, data: Dataset | None = None, host: Any = None
 ) -> nn.Module:
     """The network of a trial: its host with its swaps. `host` replaces the description's where that object is gone."""
+    return fill_host(trial_host(description, streams, data, host), description, streams, data)
+
+
+def trial_host(
+    description: dict[str, Any], streams: Streams, data: Dataset | None = None, host: Any = None
+) -> nn.Module:
+    """The host of a trial before anything is swapped; see `build_model`."""
     facts = data.facts() if data is not None else {}
     if host is None:
-        model = build_host(description["host"], streams, facts)
-    elif isinstance(host, nn.Module):
+        return build_host(description["host"], streams, facts)
+    if isinstance(host, nn.Module):
         model = copy.deepcopy(host)
     else:
         with streams.seeded("host"):
             model = host(**_wanted(host, facts))
+    checkpoint = description["host"].get("checkpoint")
+    return model if checkpoint is None else pretrained.load(model, checkpoint)
+
+
+def fill_host(model: nn.Module, description: dict[str, Any], streams: Streams, data: Dataset | None) -> nn.Module:
+    """A host with a trial's swaps: itself where there is none, else a filled copy."""
     if not description["swaps"]:
         return model
     return fill(model, description["swaps"], sample_of(description, data), streams, laws=False)

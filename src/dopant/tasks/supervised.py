@@ -8,13 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._build import cast
+from .._slots import measure
 from ..cost import ledger
 from ..errors import TrialFailed
 from ..recipe import Recipe
 from ..streams import Streams
+from ..training.distil import Distillation
 from ..training.loop import Loop
+from ..training.regimes import freeze_rest, held_statistics
 from .base import Result, task
-from .build import build_data, build_model, device_of
+from .build import build_data, device_of, fill_host, sample_of, trial_host
 
 
 @task("supervised")
@@ -22,22 +26,33 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     """Train the cell's network on the training split, watch validation each epoch, read the test set once at the end.
 
     Metrics: those of the last epoch, `test_loss` and `test_METRIC`, sizes of the splits, reads of the test set, costs
-    (`cost_…`), seconds. Items: one row per test item with its number in the data set, the prediction and each metric.
+    (`cost_…`), seconds, `imitation_start_SLOT` and `imitation_end_SLOT` around distilling. Items: one row per test item
+    with its number in the data set, the prediction and each metric.
     """
     description = trial.description
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
     data = build_data(description, streams)
-    model = build_model(description, streams, data)
+    host = trial_host(description, streams, data)
+    model = fill_host(host, description, streams, data)
     # The fused kernels of nn.TransformerEncoderLayer read the weights of their children instead of calling them.
     torch.backends.mha.set_fastpath_enabled(False)
     device = device_of(recipe.device)
+    trained = description.get("trained_slots")  # under the regime "freeze"
+    if trained is not None:
+        freeze_rest(model, trained)
     costs = ledger(model, data.sample(2), 2, batch=recipe.batch)
     loop = Loop(
         model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
-        protocol=description.get("protocol"), device=device,
+        protocol=description.get("protocol"), device=device, held=held_statistics(model, trained) if trained else (),
+        distillation=_distillation(host, model, description, data, recipe, device),
     )  # fmt: skip
     loop.run(reads_test=trial.phase != "tuning")
     metrics: dict[str, Any] = {f"cost_{k}": v for k, v in costs.items()}
+    metrics |= {
+        f"imitation_{when}_{slot}": error
+        for when, errors in loop.progress.imitation.items()
+        for slot, error in errors.items()
+    }
     metrics |= {
         "seconds": loop.progress.seconds,
         "steps": loop.progress.step,
@@ -60,6 +75,18 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
         items = scores.items
     metrics["test_reads"] = loop.test_reads
     return metrics, items
+
+
+def _distillation(
+    host: nn.Module, model: nn.Module, description: dict[str, Any], data: Any, recipe: Recipe, device: torch.device
+) -> Distillation | None:
+    """What the swapped slots of `model` imitate; None unless the recipe distils and something is swapped."""
+    slots = [slot for group in description["swaps"] for slot in group.split("+")]
+    if recipe.regime != "distil" or not slots:
+        return None
+    signatures = measure(host, sample_of(description, data))
+    teacher = cast(host, torch.float64) if recipe.precision == "float64" else host
+    return Distillation(teacher.to(device), model, slots, signatures)
 
 
 def finite(means: dict[str, float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..registry import rules
 from ..streams import Streams
 from . import lifecycle_calls as lifecycle
 from . import parts
+from .distil import Distillation
 from .evaluate import Scores, evaluate, to_device
 from .reseed import Reseeder
 
@@ -41,6 +43,7 @@ class Progress:
     best_epoch: int | None = None
     prepared: bool = False
     stopped: bool = False
+    imitation: dict[str, dict[str, float]] = field(default_factory=dict)  # {"start" or "end": {slot: error}}
 
     def next_epoch(self) -> None:
         self.epoch = 1 if self.epoch == -1 else self.epoch + 1
@@ -52,6 +55,8 @@ class Loop:
 
     keeper: where states and metrics go (dopant.study.keeper.Keeper, or anything with its methods).
     slots: names of submodules whose gradient norm is logged. protocol "published" reads the test set every epoch.
+    distillation: what the components of the model imitate before all else, for the recipe's `distil_epochs`.
+    held: modules that stay in evaluation throughout.
     """
 
     def __init__(
@@ -66,6 +71,8 @@ class Loop:
         slots: list[str],
         protocol: str | None = None,
         device: torch.device | None = None,
+        distillation: Distillation | None = None,
+        held: Sequence[nn.Module] = (),
     ):
         self.device = device or torch.device("cpu")
         wide = cast(model, torch.float64) if recipe.precision == "float64" else model
@@ -76,10 +83,15 @@ class Loop:
         self.loss = parts.losses.get(recipe.loss)
         self.rule = rules.get(recipe.rule)(self.model, self.loss)
         self.optimizer = parts.build_optimizer(recipe, self.model)
+        self.distillation, self.held = distillation, held
         self.schedule = parts.schedules.get(recipe.schedule)
         self.phases = lifecycle.phases(self.model)
         self.slots = {name: list(self.model.get_submodule(name).parameters()) for name in slots}
-        self.progress = Progress(epoch=-sum(p.epochs for _, p in self.phases) or 1)
+        self.distil_until = -sum(p.epochs for _, p in self.phases)  # epochs below this one distil
+        first = self.distil_until - (recipe.distil_epochs if distillation is not None else 0)
+        self.progress = Progress(epoch=first or 1)  # phases and distilling are numbered below 1
+        if not self.phases:
+            self.distil_until = 1
         self.best_state: dict[str, torch.Tensor] = {}
         self.test_reads = 0
         self.draws = Reseeder(self.model, streams)
@@ -118,10 +130,15 @@ class Loop:
         with self.draws:
             if not self.progress.prepared:
                 self._prepare()
+                if self.distillation is not None:
+                    self.progress.imitation["start"] = self._imitation()
             while self.progress.epoch <= self.epochs and not self.progress.stopped:
+                distilled = self._distils()
                 self._epoch()
                 if not self.progress.stopped:
                     self.progress.next_epoch()
+                if distilled and not self._distils():  # the network's own training starts with a fresh optimizer
+                    self.optimizer = parts.build_optimizer(self.recipe, self.model)
                 self.keeper.save(self.state())
         if reads_test:
             self.test_reads += 1
@@ -144,6 +161,8 @@ class Loop:
     def _epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
         self.model.train()
+        for module in self.held:
+            module.eval()
         moving = self._moving()
         order = self._order(progress.epoch).split(recipe.batch)
         sums = {k: torch.tensor(v, dtype=torch.float64, device=self.device) for k, v in progress.sums.items()}
@@ -164,12 +183,17 @@ class Loop:
             row[f"grad_norm_{name}"] *= count / len(order)  # a mean over steps, not over samples
         row["seconds"] = seconds
         progress.seconds += seconds
+        if self._distils():
+            row["imitation_loss"] = row.pop("train_loss")
+            progress.imitation["end"] = self._imitation()
+            row |= {f"imitation_error_{slot}": error for slot, error in progress.imitation["end"].items()}
         row |= self._held_out(progress.epoch)
         self._early_stop(row)
         self.keeper.log(progress.epoch, row)
         self.told = time.perf_counter()
         self.keeper.progress(
-            epoch=progress.epoch, fraction=0.0, epochs=self.epochs, step=progress.step, loss=row["train_loss"],
+            epoch=progress.epoch, fraction=0.0, epochs=self.epochs, step=progress.step,
+            loss=row.get("train_loss", row.get("imitation_loss")),
             accuracy=row.get("validation_accuracy", row.get("test_accuracy", row.get("train_accuracy"))),
         )  # fmt: skip
 
@@ -191,11 +215,16 @@ class Loop:
         finished = max(0, progress.epoch - 1) + progress.batch / batches
         factor = self.schedule.factor(finished, self.epochs, **recipe.schedule_options)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr * factor
+            group["lr"] = recipe.lr * factor if not self._distils() else recipe.distil_lr or recipe.lr
         self.optimizer.zero_grad(set_to_none=True)
+        outputs = None
         try:
             with self._autocast():
-                loss, outputs, extra = self.rule(inputs, targets)
+                if self._distils():
+                    assert self.distillation is not None
+                    loss, extra = self.distillation(inputs)
+                else:
+                    loss, outputs, extra = self.rule(inputs, targets)
         except TrialFailed as error:
             raise TrialFailed(error.reason, f"{error} at epoch {progress.epoch}, step {progress.step}") from None
         if moving is not None:
@@ -215,7 +244,7 @@ class Loop:
         with torch.no_grad():
             add(sums, "count", torch.tensor(float(len(indices))))
             add(sums, "loss", loss * len(indices))
-            for metric in self.metrics:
+            for metric in self.metrics if outputs is not None else ():
                 add(sums, metric.name, metric.function(outputs, targets).sum())
             for name, value in extra.items():
                 add(sums, f"extra_{name}", value * len(indices))
@@ -264,8 +293,29 @@ class Loop:
         inputs, targets = split.batch(indices)
         return to_device(inputs, self.device, self.recipe.precision), to_device(targets, self.device, None)
 
+    def _distils(self) -> bool:
+        """Whether the epoch under way is one in which components imitate the old modules."""
+        return self.distillation is not None and self.progress.epoch < self.distil_until
+
+    def _imitation(self) -> dict[str, float]:
+        """{slot: imitation error} on the validation split; without one, on the first thousand training items."""
+        assert self.distillation is not None
+        split = self.data.validation if len(self.data.validation) else self.data.train
+        indices = torch.arange(len(split) if split is self.data.validation else min(len(split), 1000))
+
+        def batches() -> Iterator[Any]:
+            for number, part in enumerate(indices.split(self.recipe.eval_batch)):
+                self.draws.at(f"imitation:{self.progress.epoch}", number)
+                yield self._batch(split, part)[0]
+
+        with self._autocast():
+            return self.distillation.errors(batches())
+
     def _moving(self) -> set[int] | None:
         """ids of the parameters that move in this epoch's phase; None in ordinary epochs (all)."""
+        if self._distils():
+            assert self.distillation is not None
+            return {id(p) for p in self.distillation.parameters()}
         left = -self.progress.epoch
         for owner, phase in reversed(self.phases):
             if 0 < left <= phase.epochs:

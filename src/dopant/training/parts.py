@@ -125,7 +125,8 @@ def default_metrics(recipe: Recipe) -> tuple[str, ...]:
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer over the parameters that require a gradient; foreach kernels off on the CPU, where they
     cost more than they save and tie the result to the grouping of parameters."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    # A network without anything to train (frozen components in a frozen rest) is only scored; torch wants one number.
+    trainable = [p for p in model.parameters() if p.requires_grad] or [nn.Parameter(torch.zeros(()))]
     factory = optimizers.get(recipe.optimizer)
     options = dict(recipe.optimizer_options)
     if "betas" in options:

@@ -56,6 +56,7 @@ def _context(answer: Any) -> dict[str, Any]:
         "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
         "curves": _curves(answer, metric.name),
         "cells": cells,
+        "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
         "trials": tables.trials(answer.trials) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),
         "notes": [clean(n) for n in getattr(answer, "notes", [])],

@@ -179,6 +179,35 @@ def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
     return Table([table.headers[0], *extra, *table.headers[1:]], rows)
 
 
+def imitation(trial_frame: Any, cells: Any) -> Table | None:
+    """How well each component gave the old module's outputs on its inputs, before and after distilling; or None.
+
+    Means and SDs over finished trials of `imitation_start_SLOT` and `imitation_end_SLOT`.
+    """
+    columns = [str(c) for c in getattr(trial_frame, "columns", ())]
+    slots = [c.removeprefix("imitation_start_") for c in columns if c.startswith("imitation_start_")]
+    done = trial_frame[trial_frame["status"] == "done"] if slots and "status" in columns else trial_frame
+    rows = []
+    for cell in dict.fromkeys(c.name for c in cells) if slots else ():
+        for slot in slots:
+            mine = done[done["cell"] == cell]
+            values = [
+                mine[f"imitation_{when}_{slot}"] for when in ("start", "end") if f"imitation_{when}_{slot}" in mine
+            ]
+            if len(values) < 2 or not values[1].notna().any():
+                continue
+            row = [Entry(clean(cell)), Entry(clean(slot))]
+            for value in values:
+                row += [Entry("–" if v != v else f"{v:.3g}", None if v != v else repr(float(v)), "number")
+                        for v in (value.mean(), value.std())]  # fmt: skip
+            rows.append([*row, Entry(str(value.count()), str(value.count()), "number")])
+    if not rows:
+        return None
+    labels = {"cell": "cell", "slot": "slot", "start": "error at start", "start_sd": "SD", "end": "after distilling",
+              "end_sd": "SD", "n": "n"}  # fmt: skip
+    return Table([Header(name, label, "", name not in ("cell", "slot")) for name, label in labels.items()], rows)
+
+
 def _reached(frame: Any, metric: str) -> dict[Any, tuple[float, float, int]]:
     if metric not in getattr(frame, "columns", ()) or "cell" not in frame.columns:
         return {}

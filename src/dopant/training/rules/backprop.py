@@ -22,6 +22,7 @@ class Backprop:
 
     def __init__(self, model: nn.Module, loss: Callable[[Any, Any], torch.Tensor]):
         self.model, self.loss = model, loss
+        self.idle = not any(p.requires_grad for p in model.parameters())  # a network that is only scored
 
     def __call__(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, Any, dict[str, torch.Tensor]]:
         """(loss, outputs, extra losses) of one batch, gradients in place. TrialFailed("not finite") for such a loss,
@@ -32,5 +33,6 @@ class Backprop:
         total = loss + sum(extra.values()) if extra else loss
         if total.device.type == "cpu" and not torch.isfinite(total):
             raise TrialFailed("not finite", f"the loss is {float(total.detach())}")
-        total.backward()
+        if not self.idle:
+            total.backward()
         return loss.detach(), outputs, {name: value.detach() for name, value in extra.items()}
