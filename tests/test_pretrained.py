@@ -95,15 +95,20 @@ def test_what_is_left_stays_as_the_host_was_built(weights):
         dp.host("creep-cnn", size=8, checkpoint={"file": path, "leeve": ["head"]})
 
 
-def run(folder, checkpoint, **more):
-    ladder = dp.Ladder(dict(HOST)).level(head="bottleneck-mlp")
-    return dp.run(ladder, data="digits", recipe=RECIPE, replicates=1, controls=False, out=folder, workers=1,
-                  checkpoint=checkpoint, progress=None, **more)  # fmt: skip
+def here() -> nn.Module:
+    """An object of this process, so that trials run here and no worker has to start."""
+    return dp.host("creep-cnn", size=8)
+
+
+def run(folder, checkpoint, host=here, **more):
+    ladder = dp.Ladder(host).level(head="bottleneck-mlp")
+    values = {"data": "digits", "recipe": RECIPE, "replicates": 1, "controls": False, "workers": 1} | more
+    return dp.run(ladder, out=folder, checkpoint=checkpoint, progress=None, **values)
 
 
 def test_a_study_keeps_its_start_and_goes_on_without_the_original(tmp_path, weights):
     state, path = weights
-    answer = run(tmp_path / "study", path)
+    answer = run(tmp_path / "study", path, host=dict(HOST))
     assert answer.counts["done"] == 2 and any("one checkpoint" in note for note in answer.notes)
     (kept,) = (tmp_path / "study" / "starts").iterdir()
     assert same(dp.host("creep-cnn", size=8, checkpoint=kept), state)
@@ -113,22 +118,27 @@ def test_a_study_keeps_its_start_and_goes_on_without_the_original(tmp_path, weig
     assert grown.counts["done"] == 4
     model = dp.load(tmp_path / "study").model(grown.trials["trial"].iloc[0])
     assert isinstance(model, nn.Module)
-    other = dp.Study.load(tmp_path / "study" / "study.toml").with_(recipe=RECIPE.model_copy(update={"lr": 1e-3}))
-    forked = dp.run(other, out=tmp_path / "study", replicates=2, workers=1, fork="beside", progress=None)
-    assert forked.counts["done"] == 4 and len(list((tmp_path / "beside" / "starts").iterdir())) == 1
+
+
+def test_a_fork_takes_the_start_along(tmp_path, weights):
+    _, path = weights
+    run(tmp_path / "study", path)
+    (kept,) = (tmp_path / "study" / "starts").iterdir()
+    known = {"sha256": kept.stem}
+    other = RECIPE.model_copy(update={"lr": 1e-3})
+    forked = run(tmp_path / "study", known, recipe=other, fork="beside")
+    assert forked.folder == tmp_path / "beside" and forked.counts["done"] == 2
+    assert [file.name for file in (tmp_path / "beside" / "starts").iterdir()] == [kept.name]
 
 
 def test_a_trial_starts_from_the_checkpoint_to_the_bit(tmp_path, weights):
     state, path = weights
     tiny = dp.Recipe(lr=1e-30, optimizer="sgd", batch=128, epochs=1)  # too small a step to move a float32
-    ladder = dp.Ladder(dict(HOST)).level(head="bottleneck-mlp")
-    answer = dp.run(ladder, data="digits", recipe=tiny, replicates=1, controls=False, out=tmp_path / "s", workers=1,
-                    checkpoint=dict(state), progress=None)  # fmt: skip
+    answer = run(tmp_path / "s", dict(state), recipe=tiny)
     base, swapped = (answer.model(trial) for trial in answer.trials["trial"])
     assert same(base, state)
     assert torch.equal(swapped.conv1.weight, state["conv1.weight"]) and "head.weight" not in swapped.state_dict()
-    file = dp.run(ladder, data="digits", recipe=tiny, replicates=1, controls=False, out=tmp_path / "s", workers=1,
-                  checkpoint=path, progress=None)  # fmt: skip
+    file = run(tmp_path / "s", path, recipe=tiny)
     assert list(file.trials["trial"]) == list(answer.trials["trial"])  # the same content is the same question
 
 
@@ -144,14 +154,14 @@ def test_a_kept_start_that_was_changed_or_lost_is_noticed(tmp_path, weights):
     state, path = weights
     run(tmp_path / "study", path)
     (kept,) = (tmp_path / "study" / "starts").iterdir()
-    study = dp.Study.load(tmp_path / "study" / "study.toml")
+    known = {"sha256": kept.stem}
     shutil.copy(kept, tmp_path / "safe")
     safetensors.torch.save_file({**state, "head.bias": state["head.bias"] + 1}, kept)
     with pytest.raises(dp.StoreError, match="was changed"):
-        dp.run(study, out=tmp_path / "study", replicates=2, workers=1, progress=None)
+        run(tmp_path / "study", known, replicates=2)
     kept.unlink()
     with pytest.raises(dp.DataMissing, match="give the file again"):
-        dp.run(study, out=tmp_path / "study", replicates=2, workers=1, progress=None)
+        run(tmp_path / "study", known, replicates=2)
     again = run(tmp_path / "study", tmp_path / "safe")
     assert again.counts["done"] == 2
 

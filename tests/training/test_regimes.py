@@ -10,11 +10,16 @@ import dopant as dp
 from dopant.study import plan as planning
 from dopant.training.regimes import freeze_rest, held_statistics
 
-HOST = {"name": "small-cnn", "size": 8, "channels": [4, 4], "dense": 8}
+OPTIONS = {"size": 8, "channels": [4, 4], "dense": 8}
+
+
+def host() -> nn.Module:
+    """An object of this process, so that trials run here and no worker has to start."""
+    return dp.host("small-cnn", **OPTIONS)
 
 
 def study(regime: str, **recipe) -> dp.Study:
-    ladder = dp.Ladder(dict(HOST)).level(hidden="bottleneck-mlp").level(head="linear-residual")
+    ladder = dp.Ladder(host).level(hidden="bottleneck-mlp").level(head="linear-residual")
     values = {"lr": 1e-2, "batch": 128, "epochs": 1, "regime": regime, "distil_epochs": 1} | recipe
     return dp.Study(ladder, data="digits", recipe=dp.Recipe(**values), replicates=1, controls={"head": ["frozen"]})
 
@@ -23,9 +28,9 @@ def study(regime: str, **recipe) -> dp.Study:
 def answers(tmp_path_factory):
     """The same start under each regime."""
     folder = tmp_path_factory.mktemp("regimes")
-    start = dp.host("small-cnn", seed=3, size=8, channels=[4, 4], dense=8).state_dict()
+    start = dp.host("small-cnn", seed=3, **OPTIONS).state_dict()
     return start, {
-        regime: dp.run(study(regime), out=folder / regime, checkpoint=start, workers=2, progress=None)
+        regime: dp.run(study(regime), out=folder / regime, checkpoint=start, progress=None)
         for regime in ("all", "freeze", "distil")
     }
 
