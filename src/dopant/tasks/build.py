@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from typing import Any
 
@@ -10,6 +9,8 @@ import torch
 from torch import nn
 
 from .. import local, registry
+from .._attention import keep_plain
+from .._copy import copy_module
 from .._slots import Call
 from .._swap import fill
 from ..datasets.source import Dataset, load_source
@@ -37,7 +38,7 @@ def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | N
     if isinstance(factory, nn.Module):
         if options:
             raise ConfigError(f"host {name!r} is a ready module and takes no options")
-        return copy.deepcopy(factory)
+        return keep_plain(copy_module(factory))
     options = {**_wanted(factory, facts or {}), **options}
     problems = registry.check_options("host", name, factory, options, 0)
     if problems:
@@ -46,7 +47,7 @@ def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | N
         model = factory(**options)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"host {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
-    return model
+    return keep_plain(model)
 
 
 def host_factory(name: str) -> Any:
@@ -74,10 +75,11 @@ def build_model(
     if host is None:
         model = build_host(description["host"], streams, facts)
     elif isinstance(host, nn.Module):
-        model = copy.deepcopy(host)
+        model = copy_module(host)
     else:
         with streams.seeded("host"):
             model = host(**_wanted(host, facts))
+    keep_plain(model)  # level 0 too: every level computes alike, in training and in evaluation
     if not description["swaps"]:
         return model
     return fill(model, description["swaps"], sample_of(description, data), streams, laws=False)

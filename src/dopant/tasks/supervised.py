@@ -28,8 +28,6 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
     data = build_data(description, streams)
     model = build_model(description, streams, data)
-    # The fused kernels of nn.TransformerEncoderLayer read the weights of their children instead of calling them.
-    torch.backends.mha.set_fastpath_enabled(False)
     device = device_of(recipe.device)
     costs = ledger(model, data.sample(2), 2, batch=recipe.batch)
     loop = Loop(
