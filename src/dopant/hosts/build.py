@@ -12,11 +12,12 @@ from ..streams import Streams
 
 
 def host(name: str, seed: int = 0, **options: Any) -> nn.Module:
-    """The registered host `name`, its weights drawn from stream `host` of (seed, replicate 0).
+    """The registered host `name`, or one of another package (`timm:resnet18`), its weights drawn from stream `host` of
+    (seed, replicate 0).
 
     Raises UnknownName, or ConfigError listing every wrong option.
     """
-    factory = registry.hosts.get(name)
+    factory = registry.built_by(name) or registry.hosts.get(name)
     problems = registry.check_options("host", name, factory, options, 0)
     if problems:
         raise ConfigError(problems)

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import designs, local, registry
-from ..errors import ConfigError, UnknownName, hint, nearest
+from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
 
@@ -141,6 +141,11 @@ class Study:
         host = as_named(self.design.host, "host")
         if ":" not in host["name"]:
             found += _known("study.host", registry.hosts, host)
+        elif not registry.names_code(host["name"]):
+            try:
+                registry.built_by(host["name"])
+            except DopantError as error:
+                found.append(f"study.host: {error}")
         for number, level in enumerate(self.design.levels, start=1):
             for slot, spec in level.items():
                 found += _known(f"design.levels.{number}.{slot}", registry.components, spec["component"], options=False)
@@ -188,7 +193,7 @@ class Study:
     def references(self) -> list[str]:
         """The code that the study names, `module:callable`: its host, its own training loop."""
         named = [as_named(self.design.host, "host")["name"], as_named(self.task, "task").get("train")]
-        return [name for name in named if isinstance(name, str) and ":" in name and not local.is_local(name)]
+        return [name for name in named if registry.names_code(name) and not local.is_local(name)]
 
     @property
     def task_name(self) -> str:
@@ -267,7 +272,7 @@ def references(tables: Mapping[str, Any]) -> list[str]:
         f"{path}: {value!r} names code, which a file must not; give it on the command line (--host MODULE:CALLABLE) or "
         "from Python"
         for path, value in values
-        if isinstance(value, str) and ":" in value
+        if registry.names_code(value)
     ]
 
 

@@ -51,12 +51,13 @@ def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | N
 
 
 def host_factory(name: str) -> Any:
-    """What a host's name stands for: a registered factory, `module:callable`, or an object of the caller's process."""
+    """What a host's name stands for: a registered factory, `PACKAGE:NAME` of a registered builder (timm:resnet18),
+    `module:callable`, or an object of the caller's process."""
     if local.is_local(name):
         return local.get(name)
-    if ":" in name:
+    if registry.names_code(name):
         return registry.resolve_callable(name)
-    return registry.hosts.get(name)
+    return registry.built_by(name) or registry.hosts.get(name)
 
 
 def _wanted(factory: Any, facts: dict[str, Any]) -> dict[str, Any]:
