@@ -95,6 +95,19 @@ def test_what_is_left_stays_as_the_host_was_built(weights):
         dp.host("creep-cnn", size=8, checkpoint={"file": path, "leeve": ["head"]})
 
 
+def test_a_checkpoint_that_holds_tied_weights_once_is_whole(tmp_path):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(11, 4), nn.Linear(4, 11, bias=False)
+            self.head.weight = self.embedding.weight
+
+    trained, fresh = Tied(), Tied()
+    safetensors.torch.save_file({"embedding.weight": trained.embedding.weight.detach()}, tmp_path / "w.safetensors")
+    pretrained.load(fresh, {"file": str(tmp_path / "w.safetensors")})
+    assert torch.equal(fresh.head.weight, trained.head.weight) and fresh.head.weight is fresh.embedding.weight
+
+
 def here() -> nn.Module:
     """An object of this process, so that trials run here and no worker has to start."""
     return dp.host("creep-cnn", size=8)

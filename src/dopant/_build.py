@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._copy import copy_module
 from ._slots import Signature
 from .errors import ConfigError, DopantError, Problems, SlotMismatch
 from .registry import ComponentInfo, check_options
@@ -140,6 +141,6 @@ def cast(module: nn.Module, dtype: torch.dtype, only: torch.dtype | None = None)
 def copy_of(module: Any, make_error: Callable[[str], Exception]) -> Any:
     """A deep copy, or `make_error(reason)`."""
     try:
-        return copy.deepcopy(module)
+        return copy_module(module) if isinstance(module, nn.Module) else copy.deepcopy(module)
     except Exception as error:
         raise make_error(f"{type(error).__name__}: {error}") from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ._slots import CallSpec, Signature
+from ._trees import learn
 from .registry import ComponentInfo
 
 SLOT_MARK = "_dopant_slot"  # attribute of a module that was replaced: the name it had in the host
@@ -35,7 +34,7 @@ class Mixed(nn.Module):
                 return (1 - self.d) * a + self.d * b
             return b
 
-        return pytree.tree_map(blend, old, new)
+        return pytree.tree_map(blend, learn(old), learn(new))
 
     def extra_repr(self) -> str:
         return f"d={self.d}"
@@ -84,29 +83,6 @@ def put(modules: dict[str, nn.Module], old: nn.Module, new: nn.Module) -> None:
             modules[parent]._modules[leaf] = new
 
 
-def use_plain_attention(modules: dict[str, nn.Module], filled: Iterable[str]) -> None:
-    """Keep torch's transformer layers around a filled slot from their fast path, which reads weights past the slot."""
-    filled = set(filled)
-    for name, module in modules.items():
-        if isinstance(module, (nn.TransformerEncoder, nn.TransformerEncoderLayer)) and any(
-            slot.startswith(f"{name}." if name else "") for slot in filled
-        ):
-            module.register_forward_pre_hook(_fast_path_off)
-            module.register_forward_hook(_fast_path_back, always_call=True)
-
-
-_fast_paths: list[bool] = []  # the setting at each call of such a layer that is under way
-
-
-def _fast_path_off(module: nn.Module, args: Any) -> None:
-    _fast_paths.append(torch.backends.mha.get_fastpath_enabled())
-    torch.backends.mha.set_fastpath_enabled(False)
-
-
-def _fast_path_back(module: nn.Module, args: Any, outputs: Any) -> None:
-    torch.backends.mha.set_fastpath_enabled(_fast_paths.pop())
-
-
 def warn_of_untied(host: nn.Module, slot: str, old: nn.Module, new: nn.Module) -> None:
     """Warn of each parameter of `old`, no longer in `slot`, that another module of the host still uses."""
     left: dict[int, list[str]] = {}
@@ -117,3 +93,14 @@ def warn_of_untied(host: nn.Module, slot: str, old: nn.Module, new: nn.Module) -
         if id(parameter) in left and id(parameter) not in kept:
             tied = ", ".join(map(repr, left[id(parameter)]))
             warnings.warn(f"slot {slot!r}: its {name} was tied to {tied}; filling it unties them", DopantWarning)
+
+
+def warn_of_read(slot: str, component: str, before: Signature, after: Signature) -> None:
+    """Warn where the host uses weights of the slot's module beside calling it: there a replacement is not asked."""
+    if before.read:
+        now = f"the {', '.join(after.read)} of {component!r}" if after.read else "none"
+        warnings.warn(
+            f"slot {slot!r}: beside calling it its parent uses its {', '.join(before.read)} directly; now it uses"
+            f" {now}",
+            DopantWarning,
+        )

@@ -11,6 +11,8 @@ from torch.utils import _pytree as pytree
 
 from .errors import SlotMismatch
 
+READ = "its parent reads its weights instead of calling it"
+
 
 class Call:
     """Arguments of one call: `Call(tokens, mask=mask)`."""
@@ -130,7 +132,8 @@ class Signature:
 
     calls: one CallSpec a call in one run of the host, in order; empty if the host never calls the slot.
     module: the class of the module there. names: all its names. evaluated, trained: calls in one run of each mode.
-    problem: why its batch axis could not be told, if so; such a slot cannot be filled.
+    problem: why its batch axis could not be told, if so; such a slot cannot be filled. read: names of its tensors that
+    others use while neither it nor anything inside it is being called; a replacement is not asked there.
     """
 
     module: str
@@ -139,6 +142,7 @@ class Signature:
     evaluated: int = 0
     trained: int = 0
     problem: str | None = None
+    read: tuple[str, ...] = ()
 
     @property
     def call(self) -> CallSpec:
@@ -148,7 +152,7 @@ class Signature:
             raise SlotMismatch(f"slot {name!r}: {self.problem}")
         shapes = self.distinct
         if not shapes:
-            raise SlotMismatch(f"slot {name!r} is never called")
+            raise SlotMismatch(f"slot {name!r} is never called" + (f": {READ}" if self.read else ""))
         if len(shapes) > 1:
             raise SlotMismatch(
                 f"slot {name!r} is called with several shapes: "

@@ -7,9 +7,9 @@ entries a sample. Nothing is assumed about where the batch axis is, except in th
 from __future__ import annotations
 
 import contextlib
-import copy
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ._attention import plain_attention as plain_attention
+from ._copy import copy_module
+from ._reads import Reads
 from ._signature import Batch as Batch
 from ._signature import Call as Call
 from ._signature import CallSpec as CallSpec
@@ -27,6 +30,7 @@ from ._signature import Spec as Spec
 from ._signature import as_call, show_shape
 from ._signature import show as show
 from ._signature import sizes as sizes
+from ._trees import learn
 from .errors import ConfigError
 from .streams import default_generators
 
@@ -59,7 +63,7 @@ def measure_all(model: nn.Module, sample: Any) -> dict[str, Signature]:
         raise ConfigError(f"the model is {what}; give a torch.nn.Module, such as Net() or dp.host('creep-cnn')")
     call = as_call(sample)
     try:
-        model = copy.deepcopy(model)
+        model = copy_module(model)
     except Exception as error:
         raise ConfigError(f"the host cannot be copied: {type(error).__name__}: {error}") from error
     names: dict[nn.Module, list[str]] = {}
@@ -67,23 +71,32 @@ def measure_all(model: nn.Module, sample: Any) -> dict[str, Signature]:
         names.setdefault(module, []).append(name)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with _recording(names) as log, default_generators(_KEY), plain_attention():
-        runs = {}
+        reads, runs = Reads(model, lambda: [entry[0] for entry in log.open]), {}
         for training in (False, True):
             model.train(training)
-            runs[training] = tuple(_run(model, call, size, training, device, log) for size in (SMALL, LARGE))
-    found = {module: _signature(module, names[module], runs) for module in names}
+            with reads:
+                runs[training] = tuple(_run(model, call, size, training, device, log) for size in (SMALL, LARGE))
+    found = {module: _signature(module, names[module], runs, tuple(reads.found.get(module, ()))) for module in names}
     return {name: found[m] for name, m in model.named_modules(remove_duplicate=False)}
 
 
 class _Log(list):
-    """Entries [module, arguments, outputs]; `look` says whether to note what the tensors hold, which takes time."""
+    """Entries [module, arguments, outputs]; `look` says whether to note what the tensors hold, which takes time.
+
+    open: the entries of the calls that are under way, outermost first.
+    """
 
     look = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[list] = []
 
 
 def _run(model: nn.Module, call: Call, size: int, training: bool, device: torch.device, log: _Log) -> dict:
     """The recorded calls {module: [(arguments, outputs), …]} of one run at `size` samples."""
     log.clear()
+    log.open.clear()
     log.look = size == LARGE and not training
     arguments = resize(call, size).map(lambda t: t.to(device))
     try:
@@ -93,7 +106,7 @@ def _run(model: nn.Module, call: Call, size: int, training: bool, device: torch.
         mode = "training" if training else "evaluation"
         raise ConfigError(
             f"the host fails in {mode} mode on a batch of {size}: {type(error).__name__}: {error}; give a sample with"
-            " the sample as first axis, of a length that no other axis has first"
+            " the sample as first axis, of a length that no other axis has first" + _keywords(model, call)
         ) from error
     calls: dict[nn.Module, list] = {}
     for entry in log:
@@ -102,21 +115,32 @@ def _run(model: nn.Module, call: Call, size: int, training: bool, device: torch.
     return calls
 
 
+def _keywords(model: nn.Module, call: Call) -> str:
+    """A hint where a dict was given whose keys are the names of the model's parameters."""
+    only = call.args[0] if len(call.args) == 1 and not call.kwargs else None
+    if not isinstance(only, Mapping) or not only:
+        return ""
+    try:
+        names = set(inspect.signature(model.forward).parameters)
+    except (TypeError, ValueError):
+        return ""
+    return "; a dict is one argument: for keyword arguments give dp.Call(**sample)" if set(only) <= names else ""
+
+
 @contextlib.contextmanager
 def _recording(modules: Any) -> Iterator[_Log]:
     """Context that yields a log which gets [module, arguments, outputs] for each call, in the order of the calls."""
     log = _Log()
-    open_calls: list[list] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         # Described before the call: a module may change its arguments in place.
         entry = [module, describe((args, kwargs), log.look)]
         log.append(entry)
-        open_calls.append(entry)
+        log.open.append(entry)
 
     def after(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
-        while open_calls:
-            entry = open_calls.pop()
+        while log.open:
+            entry = log.open.pop()
             if entry[0] is module:
                 entry.append(describe(outputs, log.look))
                 return
@@ -124,23 +148,13 @@ def _recording(modules: Any) -> Iterator[_Log]:
     handles = []
     try:
         for module in modules:
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            # First of all hooks: what the module's own do with its weights, or its arguments, happens inside its call.
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True, prepend=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         yield log
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextlib.contextmanager
-def plain_attention() -> Iterator[None]:
-    """Context without torch's fast path for transformers, which bypasses the submodules in evaluation."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def resize(call: Call, size: int) -> Call:
@@ -162,7 +176,7 @@ def describe(tree: Any, look: bool = True) -> Any:
             return Spec(tuple(leaf.shape), leaf.dtype, _look(leaf.detach()) if look else None)
         return leaf if isinstance(leaf, _PLAIN) else Opaque(type(leaf).__name__, leaf)
 
-    return pytree.tree_map(leaf_spec, tree)
+    return pytree.tree_map(leaf_spec, learn(tree))
 
 
 def _look(tensor: Tensor) -> Seen:
@@ -222,7 +236,7 @@ def _axis(axis: int | None, small: Any, large: Any, problems: list[str]) -> int 
     return small
 
 
-def _signature(module: nn.Module, names: list[str], runs: dict) -> Signature:
+def _signature(module: nn.Module, names: list[str], runs: dict, read: tuple[str, ...]) -> Signature:
     """From the recorded runs {training: (small, large)}; evaluation's calls, or training's where it has none."""
     counts = {training: [len(run.get(module, ())) for run in pair] for training, pair in runs.items()}
     problems = [
@@ -239,5 +253,5 @@ def _signature(module: nn.Module, names: list[str], runs: dict) -> Signature:
             problems += wrong_in + wrong_out
     return Signature(
         type(module).__name__, tuple(calls), tuple(names), counts[False][0], counts[True][0],
-        "; ".join(dict.fromkeys(problems)) or None,
+        "; ".join(dict.fromkeys(problems)) or None, read,
     )  # fmt: skip

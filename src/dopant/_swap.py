@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from ._attention import keep_plain
+from ._attributes import WeightsGone, answer
 from ._build import copy_of, make, misfit, option_problems, takes
 from ._place import DopantWarning as DopantWarning
 from ._place import Inserted as Inserted
 from ._place import Mixed as Mixed
-from ._place import place, put, use_plain_attention, warn_of_untied
+from ._place import place, put, warn_of_read, warn_of_untied
+from ._signature import READ
 from ._slots import LARGE, SMALL, Signature, measure_all, merge, show, sizes
 from .errors import ComponentRefused, ConfigError, DopantError, Problems, SlotMismatch, UnknownName
 from .laws import judge
@@ -73,7 +76,7 @@ def fill(model: nn.Module, swaps: Mapping[str, Any], sample: Any, streams: Strea
     stream, and handed to a factory that has the parameter `target`; without `of` that gets the old module.
     """
     if not swaps:
-        return copy_of(model, lambda reason: ConfigError(f"the host cannot be copied: {reason}"))
+        return keep_plain(copy_of(model, lambda reason: ConfigError(f"the host cannot be copied: {reason}")))
     filled, errors = attempt(model, swaps, sample, streams, measure_all(model, sample), laws=laws)
     if filled is None or errors:
         raise together(errors)
@@ -178,7 +181,10 @@ def attempt(
     for request in requests:
         for name in request.names:
             put(modules, request.old[name], request.new[name])
-    use_plain_attention(modules, [name for request in requests for name in request.names if request.mix > 0])
+            if request.mix > 0:
+                changes = bool(request.info.facts.get("changes_shape"))
+                answer(request.new[name], request.old[name], name, sizes=not changes)
+    keep_plain(host)
     for request in requests:
         for name in request.names:
             warn_of_untied(host, name, request.old[name], request.new[name])
@@ -263,6 +269,11 @@ def _usable(name: str, signature: Signature) -> DopantError | None:
         return SlotMismatch(f"slot {name!r} cannot be filled: {signature.problem}")
     called = {"training": signature.trained, "evaluation": signature.evaluated}
     never = [mode for mode, count in called.items() if not count]
+    if never and signature.read:
+        return SlotMismatch(
+            f"slot {name!r} is never called in {' or '.join(never)}: {READ} ({', '.join(signature.read)}), so a"
+            " replacement would change nothing there; choose another slot, or the module around it"
+        )
     if never:
         return SlotMismatch(
             f"slot {name!r} is never called in {' or '.join(never)}, so a replacement would change nothing there (the"
@@ -369,7 +380,7 @@ def _try_whole(
         what = ", ".join(f"{r.info.name!r} in {r.slot!r}" for r in requests)
         reason = error.__cause__
         text = _short(reason) if isinstance(reason, Exception) else str(error)
-        return [SlotMismatch(f"the host fails with {what}: {text}")]
+        return [SlotMismatch(f"the host fails with {what}: {text}{_reads_weights(requests, before, reason)}")]
     errors: list[DopantError] = []
     was, now = ([c.outputs for c in found[""].calls] for found in (before, after))
     if was != now and not before[""].problem:
@@ -385,6 +396,25 @@ def _try_whole(
             problem = _usable(name, after[name]) if request.mix > 0 else None
             if problem is not None:
                 errors.append(SlotMismatch(f"{request.info.name!r}: {problem}"))
+            elif request.mix > 0:
+                warn_of_read(name, request.info.name, before[name], after[name])
         if laws and not errors and request.info.facts.get("changes_shape"):
             errors += _quick_laws(request, {n: before[n] for n in request.names}, streams, after)
     return errors
+
+
+def _reads_weights(requests: list[Request], before: dict[str, Signature], error: BaseException | None) -> str:
+    """What to add to a host's error where it looks for tensors of a module that was replaced; else nothing."""
+    found = []
+    for request in requests:
+        for name in request.names if request.mix > 0 else ():
+            old = request.old[name]
+            asked = isinstance(error, AttributeError) and any(f"{t!r}" in str(error) for t in _tensor_names(old))
+            if before[name].read or asked or isinstance(error, WeightsGone):
+                tensors = f" ({', '.join(before[name].read)})" if before[name].read else ""
+                found.append(f"; slot {name!r}: {READ}{tensors} in one place at least")
+    return "".join(found) + ("; choose another slot, or the module around it" if found else "")
+
+
+def _tensor_names(module: nn.Module) -> list[str]:
+    return [*module._parameters, *module._buffers, *getattr(module, "parametrizations", ())]

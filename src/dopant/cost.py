@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ._copy import copy_module
 from .training.lifecycle_calls import call_model
 
 TIERS = ("exact expectation", "finite shots", "noisy", "device")  # of evidence, from what is computed to what is real
@@ -31,7 +31,7 @@ def ledger(model: nn.Module, sample: Any, samples: int, *, batch: int) -> dict[s
     }
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        call_model(copy.deepcopy(model).eval(), sample)
+        call_model(copy_module(model).eval(), sample)
     found["flops"] = counter.get_total_flops() / samples
     for module in model.modules():
         _add(found, module, batch)

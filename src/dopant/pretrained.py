@@ -200,8 +200,10 @@ def load(model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
         for start in leave
         if not any(name == start or name.startswith(start + ".") for name in known)
     ]
-    wanted = {name for name in known if not left(name)}
     given = {name for name in tensors if not left(name)}
+    memory = {known[name].data_ptr() for name in given if name in known and known[name].numel()}
+    # Of tied weights, which share their memory, a checkpoint may hold one name only.
+    wanted = {n for n in known if not left(n) and (n in given or known[n].data_ptr() not in memory)}
     for what, names in (("lacks", wanted - given), ("holds, and the host does not have,", given - wanted)):
         if names:
             problems.append(f"study.host.checkpoint: it {what} {_some(names)}")

@@ -281,6 +281,7 @@ KNOWN_FACTS = (
 
 components: Registry[ComponentInfo] = Registry("component", "dopant.components")
 hosts: Registry[Callable] = Registry("host", "dopant.hosts")
+builders: Registry[Callable] = Registry("builder of hosts", "dopant.hosts")
 datasets: Registry[Callable] = Registry("data set", "dopant.datasets")
 tasks: Registry[Any] = Registry("task", "dopant.tasks")
 rules: Registry[Callable] = Registry("rule", "dopant.training.rules")
@@ -361,6 +362,29 @@ def register_host(name: str) -> Callable[[Callable], Callable]:
     """Decorator: register a factory `(**options) -> nn.Module` as a host. Options with the names `in_channels`, `size`
     and `classes` are filled from the data set where the study does not say them."""
     return _simple(hosts, name)
+
+
+def register_builder(package: str) -> Callable[[Callable], Callable]:
+    """Decorator: register `build(name) -> factory` for hosts named `PACKAGE:NAME`, networks of another package.
+
+    It must build by a list of names and run no code that a name or an option brings: study files may name such hosts.
+    The installed version of `package` is part of the identity of their trials.
+    """
+    return _simple(builders, package)
+
+
+def built_by(reference: str) -> Callable | None:
+    """The factory of a host named `PACKAGE:NAME` with a registered builder; None for any other reference.
+
+    Raises what the builder raises: ConfigError without the package, UnknownName for a name that it has not.
+    """
+    package, colon, name = reference.partition(":")
+    return builders.get(package)(name) if colon and package in builders else None
+
+
+def names_code(reference: object) -> bool:
+    """Whether a reference is `module:callable`, which a study file must not hold; a builder's `PACKAGE:NAME` is not."""
+    return isinstance(reference, str) and ":" in reference and reference.split(":")[0] not in builders
 
 
 def register_dataset(name: str) -> Callable[[Callable], Callable]:

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import designs, local, pretrained, registry
-from ..errors import ConfigError, UnknownName, hint, nearest
+from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
 
@@ -147,6 +147,11 @@ class Study:
                 found += error.problems
         if ":" not in host["name"]:
             found += _known("study.host", registry.hosts, host)
+        elif not registry.names_code(host["name"]):
+            try:
+                registry.built_by(host["name"])
+            except DopantError as error:
+                found.append(f"study.host: {error}")
         found += self._regime_problems()
         for number, level in enumerate(self.design.levels, start=1):
             for slot, spec in level.items():
@@ -222,7 +227,7 @@ class Study:
     def references(self) -> list[str]:
         """The code that the study names, `module:callable`: its host, its own training loop."""
         named = [as_named(self.design.host, "host")["name"], as_named(self.task, "task").get("train")]
-        return [name for name in named if isinstance(name, str) and ":" in name and not local.is_local(name)]
+        return [name for name in named if registry.names_code(name) and not local.is_local(name)]
 
     @property
     def task_name(self) -> str:
@@ -301,7 +306,7 @@ def references(tables: Mapping[str, Any]) -> list[str]:
         f"{path}: {value!r} names code, which a file must not; give it on the command line (--host MODULE:CALLABLE) or "
         "from Python"
         for path, value in values
-        if isinstance(value, str) and ":" in value
+        if registry.names_code(value)
     ]
 
 

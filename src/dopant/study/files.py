@@ -6,7 +6,9 @@ component of a new file. A file that registers nothing may do anything, and coun
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,13 +46,18 @@ def used(
 
 
 def _modules(named: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:
-    """{path: SHA-256} of the modules that a host or loop given as `module:callable` comes from."""
+    """{path: SHA-256} of the modules that a host or loop given as `module:callable` comes from; {package: version} of
+    a host that a registered builder takes from a package."""
     references = [str((named.get("host") or {}).get("name", "")), str((named.get("task") or {}).get("train", ""))]
     found: dict[str, str] = {}
     for reference in references:
         if ":" not in reference or local.is_local(reference):
             continue
         name = reference.split(":")[0]
+        if not registry.names_code(reference):  # of a package: its version stands for its code
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a study may be read without it
+                found[name] = importlib.metadata.version(name)
+            continue
         path = getattr(sys.modules.get(name), "__file__", None)
         if path is None:
             spec = importlib.util.find_spec(name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 
-PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
+PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "timm")
 
 
 def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -318,7 +318,7 @@ class StudyAnswer(Answer):
         if state is None:
             raise StoreError(f"trial {trial_id} kept no state: it is {rows[trial_id]['state']}")
         reference = description["host"]["name"]
-        if host is None and ":" in reference and not local.is_local(reference):
+        if host is None and registry.names_code(reference) and not local.is_local(reference):
             raise ConfigError(
                 f"this study's host, {reference!r}, is code outside the registry; pass it: model(trial_id, host=Net)"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from typing import Any
 
@@ -10,6 +9,8 @@ import torch
 from torch import nn
 
 from .. import local, pretrained, registry
+from .._attention import keep_plain
+from .._copy import copy_module
 from .._slots import Call
 from .._swap import fill
 from ..datasets.source import Dataset, load_source
@@ -44,7 +45,7 @@ def _host_as_built(name: str, options: dict[str, Any], streams: Streams, facts: 
     if isinstance(factory, nn.Module):
         if options:
             raise ConfigError(f"host {name!r} is a ready module and takes no options")
-        return copy.deepcopy(factory)
+        return keep_plain(copy_module(factory))
     options = {**_wanted(factory, facts), **options}
     problems = registry.check_options("host", name, factory, options, 0)
     if problems:
@@ -53,16 +54,17 @@ def _host_as_built(name: str, options: dict[str, Any], streams: Streams, facts: 
         model = factory(**options)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"host {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
-    return model
+    return keep_plain(model)
 
 
 def host_factory(name: str) -> Any:
-    """What a host's name stands for: a registered factory, `module:callable`, or an object of the caller's process."""
+    """What a host's name stands for: a registered factory, `PACKAGE:NAME` of a registered builder (timm:resnet18),
+    `module:callable`, or an object of the caller's process."""
     if local.is_local(name):
         return local.get(name)
-    if ":" in name:
+    if registry.names_code(name):
         return registry.resolve_callable(name)
-    return registry.hosts.get(name)
+    return registry.built_by(name) or registry.hosts.get(name)
 
 
 def _wanted(factory: Any, facts: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +88,16 @@ def trial_host(
     """The host of a trial before anything is swapped; see `build_model`."""
     facts = data.facts() if data is not None else {}
     if host is None:
-        return build_host(description["host"], streams, facts)
-    if isinstance(host, nn.Module):
-        model = copy.deepcopy(host)
+        model = build_host(description["host"], streams, facts)
     else:
-        with streams.seeded("host"):
-            model = host(**_wanted(host, facts))
-    checkpoint = description["host"].get("checkpoint")
-    return model if checkpoint is None else pretrained.load(model, checkpoint)
+        if isinstance(host, nn.Module):
+            model = copy_module(host)
+        else:
+            with streams.seeded("host"):
+                model = host(**_wanted(host, facts))
+        checkpoint = description["host"].get("checkpoint")
+        model = model if checkpoint is None else pretrained.load(model, checkpoint)
+    return keep_plain(model)  # level 0 too: every level computes alike, in training and in evaluation
 
 
 def fill_host(model: nn.Module, description: dict[str, Any], streams: Streams, data: Dataset | None) -> nn.Module:

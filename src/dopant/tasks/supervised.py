@@ -34,8 +34,6 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     data = build_data(description, streams)
     host = trial_host(description, streams, data)
     model = fill_host(host, description, streams, data)
-    # The fused kernels of nn.TransformerEncoderLayer read the weights of their children instead of calling them.
-    torch.backends.mha.set_fastpath_enabled(False)
     device = device_of(recipe.device)
     trained = description.get("trained_slots")  # under the regime "freeze"
     if trained is not None:

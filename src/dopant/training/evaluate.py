@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from .._trees import learn, scores_of
 from . import lifecycle_calls as lifecycle
 
 
@@ -78,6 +79,6 @@ def evaluate(
 
 def _prediction(outputs: Any, targets: Any) -> torch.Tensor:
     """The class for integer targets, the output itself otherwise."""
-    first = pytree.tree_leaves(outputs)[0]
+    first = pytree.tree_leaves(learn(scores_of(outputs)))[0]
     goal = pytree.tree_leaves(targets)[0]
     return first.argmax(dim=-1) if not goal.is_floating_point() and first.ndim > goal.ndim else first

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._trees import scores_of
 from ..errors import UnknownName
 from ..registry import Registry, check_options, metrics, origin_of, rules
 
@@ -66,13 +67,13 @@ def metric(
 
 def _accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """1 where the largest output is the target's, shapes (batch, classes) and (batch,) -> (batch,)."""
-    return (outputs.argmax(dim=-1) == targets).to(torch.get_default_dtype())
+    return (scores_of(outputs).argmax(dim=-1) == targets).to(torch.get_default_dtype())
 
 
 def _per_sample(error: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
     def function(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return (
-            error(outputs.reshape(targets.shape), targets)
+            error(scores_of(outputs).reshape(targets.shape), targets)
             .flatten(1 if targets.ndim > 1 else 0)
             .reshape(len(targets), -1)
             .mean(dim=1)
@@ -86,16 +87,17 @@ metrics.add("accuracy", Metric("accuracy", _accuracy, True, lambda classes: 1 / 
 metrics.add("mse", Metric("mse", _per_sample(lambda a, b: (a - b).square()), False, lambda classes: math.inf), "dopant")
 metrics.add("mae", Metric("mae", _per_sample(lambda a, b: (a - b).abs()), False, lambda classes: math.inf), "dopant")
 
-losses.add("cross-entropy", lambda outputs, targets: F.cross_entropy(outputs, targets), "dopant")
-losses.add("nll", lambda outputs, targets: F.nll_loss(outputs, targets), "dopant")
-losses.add("mse", lambda outputs, targets: F.mse_loss(outputs.reshape(targets.shape), targets), "dopant")
-losses.add("l1", lambda outputs, targets: F.l1_loss(outputs.reshape(targets.shape), targets), "dopant")
-losses.add("huber", lambda outputs, targets: F.huber_loss(outputs.reshape(targets.shape), targets), "dopant")
-losses.add(
-    "bce",
-    lambda outputs, targets: F.binary_cross_entropy_with_logits(outputs.reshape(targets.shape), targets.to(outputs)),
-    "dopant",
-)
+
+def _bce(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(scores.reshape(targets.shape), targets.to(scores))
+
+
+losses.add("cross-entropy", lambda outputs, targets: F.cross_entropy(scores_of(outputs), targets), "dopant")
+losses.add("nll", lambda outputs, targets: F.nll_loss(scores_of(outputs), targets), "dopant")
+losses.add("mse", lambda outputs, targets: F.mse_loss(scores_of(outputs).reshape(targets.shape), targets), "dopant")
+losses.add("l1", lambda outputs, targets: F.l1_loss(scores_of(outputs).reshape(targets.shape), targets), "dopant")
+losses.add("huber", lambda outputs, targets: F.huber_loss(scores_of(outputs).reshape(targets.shape), targets), "dopant")
+losses.add("bce", lambda outputs, targets: _bce(scores_of(outputs), targets), "dopant")
 _CLASSIFICATION = ("cross-entropy", "nll")
 
 for _name in ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax"):
