@@ -85,7 +85,7 @@ class Recipe(RecipeTable):
 
         values = {k: v for k, v in self.to_config().items() if k not in RESULT_NEUTRAL}
         if self.regime != "distil":
-            values.pop("distil_epochs"), values.pop("distil_lr", None)
+            values = {k: v for k, v in values.items() if not k.startswith("distil_")}
         if self.regime == "all":  # what recipes without regimes were known by
             del values["regime"]
         if schedules.get(self.schedule).depends_on_epochs:
