@@ -68,7 +68,7 @@ def ledger(model: nn.Module, sample: Any, samples: int, *, batch: int) -> dict[s
         missing.append(f"what is declared cannot be used: {error}")
         forward = backward = 0.0
     unseen: set[str] = set()
-    for key, count, extra in (("flops", _forward, forward), ("flops_step", _step, forward + backward)):
+    for key, count, extra in (("flops", run_once, forward), ("flops_step", train_once, forward + backward)):
         try:
             counted, own = _count(model, count, call, samples, batch)
         except Exception as error:
@@ -93,7 +93,7 @@ def forward_flops(module: nn.Module, call: Calls, samples: int, *, batch: int) -
     Raises what the module raises, and ConfigError for a declaration that cannot be read.
     """
     extra = sum(declared(module, batch)["forward"].values())
-    return _count(module, _forward, call, samples, batch)[0] + extra / batch
+    return _count(module, run_once, call, samples, batch)[0] + extra / batch
 
 
 def step_flops(module: nn.Module, call: Calls, samples: int, *, batch: int, input_gradients: bool = False) -> float:
@@ -103,7 +103,7 @@ def step_flops(module: nn.Module, call: Calls, samples: int, *, batch: int, inpu
     """
 
     def count(copied: nn.Module, arguments: Call) -> None:
-        _step(copied, arguments, input_gradients)  # not `_step` itself, so that it is warmed up
+        train_once(copied, arguments, input_gradients)  # not `train_once` itself, so that it is warmed up
 
     extra = sum(sum(part.values()) for part in declared(module, batch).values())
     return _count(module, count, call, samples, batch)[0] + extra / batch
@@ -168,7 +168,7 @@ def _count(
 ) -> tuple[float, set[str]]:
     """(FLOPs a sample of a batch of `batch`, operations that were not counted) of `run(copy of module, arguments)`.
 
-    What is made once a call, whatever the batch, shows in two batch sizes. `_step` follows a `_forward`.
+    What is made once a call, whatever the batch, shows in two batch sizes. `train_once` follows a `run_once`.
     """
     copied = copy.deepcopy(module)
     device = next((t.device for t in [*copied.parameters(), *copied.buffers()]), torch.device("cpu"))
@@ -194,7 +194,7 @@ def _count(
         halves, given = (torch.float16, torch.bfloat16), arguments
         arguments = lambda size: given(size).map(lambda t: t.float() if t.dtype in halves else t)  # noqa: E731
         small = counted(arguments(samples))
-    if run is not _step:  # tables that are made at the first call and kept are no cost of a pass
+    if run is not train_once:  # tables that are made at the first call and kept are no cost of a pass
         small = counted(arguments(samples))
     if batch == samples:
         return small.total / samples, small.unseen
@@ -208,12 +208,12 @@ def _count(
     return (small.total - once) / samples + once / batch, small.unseen
 
 
-def _forward(module: nn.Module, call: Call) -> None:
+def run_once(module: nn.Module, call: Call) -> None:
     with torch.no_grad():
         module.eval()(*call.args, **call.kwargs)
 
 
-def _step(module: nn.Module, call: Call, input_gradients: bool = False) -> None:
+def train_once(module: nn.Module, call: Call, input_gradients: bool = False) -> None:
     """Forward and backward in training mode: of the outputs, and of the losses that the modules add."""
     if input_gradients:
         call = call.map(lambda t: t.requires_grad_() if t.is_floating_point() or t.is_complex() else t)
