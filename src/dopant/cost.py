@@ -216,7 +216,8 @@ def run_once(module: nn.Module, call: Call) -> None:
 def train_once(module: nn.Module, call: Call, input_gradients: bool = False) -> None:
     """Forward and backward in training mode: of the outputs, and of the losses that the modules add."""
     if input_gradients:
-        call = call.map(lambda t: t.requires_grad_() if t.is_floating_point() or t.is_complex() else t)
+        # copies: what comes from another module may be changed in place, a leaf may not
+        call = call.map(lambda t: t.requires_grad_().clone() if t.is_floating_point() or t.is_complex() else t)
     with torch.enable_grad():
         outputs = module.train()(*call.args, **call.kwargs)
         leaves = [*pytree.tree_leaves(outputs), *extra_losses(module).values()]
