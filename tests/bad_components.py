@@ -166,6 +166,81 @@ class SignsWithoutSurrogate(Signs):
         return nn.functional.linear(x, self.weight.sign())
 
 
+class _ThereAndBack(torch.autograd.Function):
+    """The identity, by many Fourier transforms and their inverses in NumPy."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return _there_and_back(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _there_and_back(gradient)
+
+
+def _there_and_back(x):
+    found = x.detach().double().numpy()
+    for _ in range(10):
+        found = np.fft.ifft(np.fft.fft(found)).real
+    return torch.from_numpy(found).to(x.dtype)
+
+
+class WorksInNumpyAndSaysNothing(Honest):
+    def forward(self, x):
+        return _ThereAndBack.apply(super().forward(x))
+
+
+class WorksInNumpyAndDeclaresHardlyAnything(WorksInNumpyAndSaysNothing):
+    def flops(self, batch):
+        return {"forward": {"functions": batch}, "backward": 0}
+
+
+SIDE = 64
+
+
+class _Rotates(torch.autograd.Function):
+    """The identity, by products with a matrix that is its own inverse, in NumPy."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return _rotated(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _rotated(gradient)
+
+
+def _rotated(x):
+    matrix = (np.eye(SIDE) - np.full((SIDE, SIDE), 2 / SIDE)).astype(np.float32 if x.dtype == torch.float32 else float)
+    found = np.zeros((len(x), SIDE), dtype=matrix.dtype)
+    found[:, : x.shape[1]] = x.detach().numpy()
+    for _ in range(10):
+        found = found @ matrix
+    return torch.from_numpy(found[:, : x.shape[1]].copy()).to(x.dtype)
+
+
+class WorksInNumpyAndSaysSo(Honest):
+    """Honest: what it does outside of torch is what it declares."""
+
+    times = 1.0
+
+    def forward(self, x):
+        return _Rotates.apply(super().forward(x))
+
+    def flops(self, batch):
+        once = self.times * 10 * 2 * batch * SIDE**2
+        return {"forward": {"products": once}, "backward": {"products": once}}
+
+
+class DeclaresTenTimesItsWork(WorksInNumpyAndSaysSo):
+    times = 10.0
+
+
+class DeclaresWhatTorchCounts(Honest):
+    def flops(self, batch):
+        return 1e6 * batch
+
+
 def _factory(module: type[nn.Module]):
     def factory(old, signature):
         return module()
@@ -186,7 +261,11 @@ BAD = {
     "precision": [CancelsInSinglePrecision],
     "linear": [Honest],
     "unitary": [Honest],
-}
+    "work": [
+        WorksInNumpyAndSaysNothing, WorksInNumpyAndDeclaresHardlyAnything, DeclaresTenTimesItsWork,
+        DeclaresWhatTorchCounts,
+    ],
+}  # fmt: skip
 DECLARES = {"linear": {"linear": True}, "unitary": {"unitary": True}}  # what the bad ones of these laws claim
 
 FALSE = {

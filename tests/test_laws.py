@@ -58,6 +58,17 @@ def test_draws_of_a_components_own_are_refused():
     assert "draws of its own" in broken(bad.HasDrawsOfItsOwnInTraining)["no-hidden-randomness"]
 
 
+def test_work_outside_of_torch_passes_where_it_is_declared():
+    assert broken(bad.WorksInNumpyAndSaysSo) == {}
+
+
+def test_a_refusal_of_work_names_what_is_declared_counted_timed_and_missing():
+    message = broken(bad.WorksInNumpyAndSaysNothing)["work"]
+    for part in ("a step of", "torch's operations in it take", "FLOPs counted", "0 FLOPs declared", "let flops("):
+        assert part in message.replace("Let", "let")
+    assert "counted and declared" not in message and "'products'" in message
+
+
 class Noisy(bad.Honest):
     def forward(self, x):
         return super().forward(x) + 0.3 * torch.randn(x.shape[0], 4, dtype=x.dtype)
