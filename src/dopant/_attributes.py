@@ -50,11 +50,21 @@ def answer(new: nn.Module, old: nn.Module, slot: str, *, sizes: bool = True) -> 
     answered too; not so where the replacement may differ in shape.
     """
     for name, value in plain_attributes(old).items():
-        if (sizes or isinstance(value, (bool, str, type(None)))) and not hasattr(new, name):
+        if (sizes or isinstance(value, (bool, str, type(None)))) and not _has(new, name):
             vars(new)[name] = value
     for name, child in old.named_children():
-        if name not in _MODULE and not hasattr(new, name):
+        if name not in _MODULE and not _has(new, name):
             vars(new)[name] = Replaced(f"{slot}.{name}", child)
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    try:
+        getattr(module, name)
+    except AttributeError:
+        return False
+    except Exception:  # a property of its own, which has something against being asked now
+        return True
+    return True
 
 
 def plain_attributes(module: nn.Module) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def run(
     study: Annotated[Path | None, typer.Argument(help="Study file; none: the embedded default study.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default runs/NAME).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.path=value, a TOML value; repeatable.")] = None,
-    host: Annotated[str | None, typer.Option(help="Host: a registered name or module:callable.")] = None,
+    host: Annotated[str | None, typer.Option(help="Host: a registered name, timm:NAME or module:callable.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="What the host starts from: safetensors, torch weights.")

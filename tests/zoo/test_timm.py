@@ -95,12 +95,44 @@ def test_windows_of_a_shifted_window_transformer_are_a_multiple_of_the_batch(tmp
     assert attention.outputs == (4, 8)
     assert found["layers.1.blocks.0.attn.qkv"].calls[0].args[0].shape == (Batch(16), 4, 16)
     swaps = {
-        "layers.0.blocks.1.attn.proj": "zoo-linear",
-        "layers.0.blocks.0.attn": "zoo-scaled",
+        "layers.0.blocks.0.attn.proj": "zoo-linear",
+        "layers.0.blocks.1.attn": "zoo-scaled",  # the shifted one, with a mask for each window
         "layers.1.blocks.0.mlp.fc2": "zoo-linear",
         "layers.1.blocks.1.norm1": "zoo-norm",
     }
     lives(lambda: make("swin_tiny_patch4_window7_224", **options), swaps, images(), tmp_path)
+
+
+SMALL = {
+    "timm:swin_tiny_patch4_window7_224": {
+        "embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 2, "patch_size": 2,
+    },
+    "timm:vit_tiny_patch16_224": {"embed_dim": 8, "depth": 2, "num_heads": 2, "patch_size": 4},
+    "timm:resnet18": {"channels": [4, 4, 8, 8]},
+}  # fmt: skip
+LADDERS = {
+    "timm:swin_tiny_patch4_window7_224": [
+        {"layers.0.blocks.1.attn": "zoo-scaled"}, {"layers.0.blocks.0.attn.qkv": "zoo-linear"},
+    ],
+    "timm:vit_tiny_patch16_224": [{"blocks.0.attn": "zoo-scaled"}, {"blocks.1.mlp.fc2": "zoo-linear"}],
+    "timm:resnet18": [{"layer1.0.conv2": "zoo-separable"}, {"fc": "zoo-linear"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_ladder_trains_in_dopants_own_loop_and_its_networks_come_back(name, tmp_path):
+    x = torch.randn(80, 3, 16, 16)
+    first, second = LADDERS[name]
+    answer = dp.run(
+        dp.Ladder({"name": name, **SMALL[name]}).level(**first).level(**second),
+        data=(x, (x.mean((1, 2, 3)) > 0).long()), recipe=dp.Recipe(lr=1e-3, batch=16, epochs=1), replicates=1,
+        controls=False, out=tmp_path / "study",
+    )  # fmt: skip
+    assert list(answer.trials["status"]) == ["done"] * 3
+    for trial in answer.trials["trial"]:
+        items = answer.store.items(trial)
+        outputs = outputs_in_evaluation(answer.model(trial), x[torch.as_tensor(items["ids"])])
+        assert torch.equal(outputs.argmax(1), torch.as_tensor(items["prediction"]))
 
 
 # --- by name --------------------------------------------------------------------------------------------------------

@@ -138,6 +138,22 @@ def test_a_mixed_slot_answers_for_the_old_module_too(mix):
     assert torch.equal(*in_training_and_evaluation(network, sample()))
 
 
+class Attends(nn.Module):
+    """Attention without an encoder layer around it has a fused path of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x, padding=None):
+        return self.out(self.attention(x, x, x, key_padding_mask=padding, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("swaps", [{}, {"out": "zoo-linear"}], ids=["level-0", "swapped"])
+def test_attention_alone_gives_the_same_bits_in_both_modes(swaps):
+    assert torch.equal(*in_training_and_evaluation(dp.swap(Attends(), swaps, sample()), sample()))
+
+
 class Whole(nn.Module):
     """Encoder, decoder and causal mask: torch's whole transformer."""
 
