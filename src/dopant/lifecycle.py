@@ -35,6 +35,17 @@ class Lifecycle:
         (the model in eval mode, no gradient): for k-means starts, calibration, whitening. Runs under the stream
         `prepare:NAME`."""
 
+    def training_targets(self, targets: Any) -> Any:
+        """The targets to train on, from those of the whole training split (a pytree, the item first; not to be
+        changed).
+
+        Called under the stream `targets:NAME` before the first step, and again whenever a training is resumed: what it
+        returns must depend on nothing but `targets` and the draws of that stream. The same pytree with as many items is
+        expected; validation and test keep their targets. Where several take part, each gets what the one before it in
+        network order returned. The loss and the training metrics are of these targets.
+        """
+        return targets
+
     def phases(self) -> list[Phase]:
         """Stretches of training of its own before the ordinary one."""
         return []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from keepers import MemoryKeeper
+from keepers import MemoryKeeper, Stopped
 from torch import nn
 
 import dopant as dp
 from dopant.datasets.source import load_source
+from dopant.errors import TrialFailed
 from dopant.streams import Streams
-from dopant.training.loop import Loop
+from dopant.training import lifecycle_calls
+from dopant.training.loop import Loop, tensors_of
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,113 @@ def test_prepare_is_called_once_with_the_inputs_that_reach_the_component(digits)
     resumed = MemoryKeeper(state=keeper.states[-1])
     again, _, _ = train(Whitening(), digits, epochs=3, keeper=resumed)
     assert again.slot.times == 1 and torch.equal(again.slot.mean, model.slot.mean)
+
+
+class Reversed(nn.Module, dp.Lifecycle):
+    """Trains on the labels of the split backwards, each next one of a random start."""
+
+    def training_targets(self, targets):
+        return targets.flip(0).roll(int(torch.randint(len(targets), ())))
+
+    def forward(self, x):
+        return x
+
+
+class Watched(nn.Module):
+    """Keeps what the network is called with in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.seen = nn.Linear(64, 64), []
+
+    def forward(self, x):
+        if self.training:
+            self.seen.append(x.detach().clone())
+        return self.linear(x)
+
+
+def expected_targets(digits, name="slot"):
+    start = int(torch.randint(len(digits.train), (), generator=Streams(0).generator(f"targets:{name}")))
+    return digits.train.targets.flip(0).roll(start)
+
+
+def metered(digits, slot, keeper=None, epochs=2):
+    """As `train`, with the targets of each step kept."""
+    seen = []
+
+    def note(outputs, targets):
+        if torch.is_grad_enabled():
+            seen.append(targets.clone())
+        return nn.functional.cross_entropy(outputs, targets)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), slot, nn.Dropout(0.2), nn.Linear(64, 10))
+    keeper = keeper or MemoryKeeper()
+    loop = Loop(model, digits, dp.Recipe(lr=1e-3, batch=64, epochs=epochs), Streams(0), keeper, epochs=epochs, slots=[])
+    loop.rule.loss = note
+    return loop, keeper, seen
+
+
+def test_training_targets_decide_what_the_loss_is_of_and_move_no_batch(digits):
+    watched = Watched()
+    loop, _, seen = metered(digits, nn.Sequential(watched, Reversed()))
+    loop.run()
+    plain = Watched()
+    other, _, true = metered(digits, nn.Sequential(plain, nn.Identity()))
+    other.run()
+    orders = [torch.randperm(len(digits.train), generator=Streams(0).generator("order", e)) for e in (1, 2)]
+    assert torch.equal(torch.cat(seen), expected_targets(digits, "1.1")[torch.cat(orders)])
+    assert torch.equal(torch.cat(true), digits.train.targets[torch.cat(orders)])
+    assert all(torch.equal(a, b) for a, b in zip(watched.seen, plain.seen, strict=True))  # level 0's batches
+
+
+def test_validation_and_test_keep_their_labels(digits):
+    _, keeper, loop = train(Reversed(), digits)
+    outputs = loop.model(digits.test.inputs).argmax(1)
+    assert torch.equal(loop.test().items["accuracy"], (outputs == digits.test.targets).float())
+    share = float((loop.model(digits.validation.inputs).argmax(1) == digits.validation.targets).double().mean())
+    assert keeper.rows[2]["validation_accuracy"] == pytest.approx(share)
+    assert torch.equal(digits.train.targets, load_source("digits").draw(Streams(0), None).train.targets)
+
+
+@pytest.mark.parametrize(("stop_at", "every"), [(1, None), (7, 3), (20, None), (25, 2)])
+def test_a_training_on_chosen_targets_resumes_to_the_bit(digits, stop_at, every):
+    undisturbed, kept, _ = metered(digits, Reversed(), epochs=3)
+    undisturbed.run()
+    cut, keeper, _ = metered(digits, Reversed(), MemoryKeeper(stop_at=stop_at, every=every), epochs=3)
+    with pytest.raises(Stopped):
+        cut.run()
+    state = keeper.states[-1] if keeper.states else None
+    resumed, rest, _ = metered(digits, Reversed(), MemoryKeeper(state=state), epochs=3)
+    torch.manual_seed(999)  # whatever the generator's state is by then
+    resumed.run()
+    a, b = tensors_of(undisturbed.model), tensors_of(resumed.model)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert rest.rows[3]["validation_loss"] == kept.rows[3]["validation_loss"]
+
+
+class TooFew(Reversed):
+    def training_targets(self, targets):
+        return targets[1:]
+
+
+def test_targets_that_are_no_longer_one_an_item_are_refused(digits):
+    with pytest.raises(TrialFailed, match=r"TooFew in 'slot' returns \[\(\d+,\)\] for targets of"):
+        train(TooFew(), digits)
+
+
+def test_the_generators_are_where_they_were_after_choosing_targets(digits):
+    model = nn.Sequential(nn.Flatten(), Reversed())
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    lifecycle_calls.training_targets(model, digits.train.targets, Streams(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_training_loop_of_ones_own_refuses_components_that_choose_targets():
+    with pytest.raises(TrialFailed, match="'1' chooses the targets"):
+        lifecycle_calls.need_true_targets(nn.Sequential(nn.Flatten(), Reversed()))
+    lifecycle_calls.need_true_targets(nn.Sequential(nn.Flatten(), Whitening()))
 
 
 class Commitment(nn.Module, dp.Lifecycle):

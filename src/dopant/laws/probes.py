@@ -49,6 +49,26 @@ class _Attentive(nn.Module):
         return self.mlp(self.norm(x))
 
 
+class _Sets(nn.Module):
+    """Sets of vectors, some of them padding -> one vector a set, and the same of another set without padding."""
+
+    class Pool(nn.Module):
+        """The mean over the set, (batch, set, features) -> (batch, features)."""
+
+        def forward(self, x: torch.Tensor, key_padding_mask: torch.Tensor | None = None) -> torch.Tensor:
+            if key_padding_mask is not None:
+                x = x.masked_fill(key_padding_mask[:, :, None], 0.0)
+            return x.mean(1)
+
+    def __init__(self):
+        super().__init__()
+        self.masked, self.pool, self.head = self.Pool(), self.Pool(), nn.Linear(10, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padding = torch.arange(x.shape[1], device=x.device) >= 2 + (x[:, :1, 0] > 0).long()
+        return self.head(torch.cat([self.masked(x, key_padding_mask=padding), self.pool(x)], dim=1))
+
+
 def _images(*layers: nn.Module, channels: int = 3, size: int = 8) -> Callable[[], tuple[nn.Module, Any]]:
     return lambda: (nn.Sequential(*layers), torch.randn(4, channels, size, size))
 
@@ -86,6 +106,15 @@ PROBES = (
         )(),
         ("1", "2", "3", "4", "5", "6", "8", "9", "7+10", "0+1"),
     ),
+    Probe(
+        "signals (batch, channels, time)",
+        lambda: (
+            nn.Sequential(nn.Conv1d(4, 6, 3, padding=1), nn.GroupNorm(2, 6), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(1)),
+            torch.randn(4, 4, 8),
+        ),
+        ("0", "1", "2", "3"),
+    ),
+    Probe("sets of vectors with padding", lambda: (_Sets(), torch.randn(4, 6, 5)), ("masked", "pool")),
     Probe("an LSTM", lambda: (_Recurrent(), torch.randn(4, 7, 5)), ("lstm", "lstm+head")),
     Probe("attention", _tokens, ("embedding", "attention", "norm", "mlp", "mlp.0", "mlp.1", "mlp.0+mlp.2")),
 )  # fmt: skip

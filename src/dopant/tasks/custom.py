@@ -12,6 +12,7 @@ import torch
 from .. import local, registry
 from ..cost import ledger
 from ..streams import Streams
+from ..training.lifecycle_calls import need_true_targets
 from .base import Result, task
 from .build import build_data, build_model
 
@@ -45,6 +46,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     train = local.get(reference) if local.is_local(reference) else registry.resolve_callable(reference)
     data = build_data(description, streams) if description.get("data") else None
     model = build_model(description, streams, data)
+    need_true_targets(model)
     folder = Path(keeper.folder).parent / "work"
     folder.mkdir(exist_ok=True)
     extra = {"data": data} if "data" in inspect.signature(train).parameters else {}

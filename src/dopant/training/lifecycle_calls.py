@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
+from ..errors import TrialFailed
 from ..lifecycle import Lifecycle, Phase
 from ..streams import Streams
 from .reseed import DRAWS
@@ -79,6 +81,43 @@ def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
             model.train(training)
         with streams.seeded(f"prepare:{name}"), torch.no_grad():
             module.prepare(seen)
+
+
+def changes_targets(model: nn.Module) -> list[str]:
+    """Names of the participants that choose the targets to train on."""
+    taking_part = participants(model).items()
+    return [n for n, module in taking_part if type(module).training_targets is not Lifecycle.training_targets]
+
+
+def training_targets(model: nn.Module, targets: Any, streams: Streams) -> Any:
+    """The targets to train on, as the participants named by `changes_targets` choose them one after another.
+
+    TrialFailed where one returns another pytree, or another number of items.
+    """
+    for name in changes_targets(model):
+        with streams.seeded(f"targets:{name}"), torch.no_grad():
+            chosen = participants(model)[name].training_targets(targets)
+        (had, form), (has, new_form) = pytree.tree_flatten(targets), pytree.tree_flatten(chosen)
+        if form != new_form or [len(t) for t in had] != [len(t) for t in has]:
+            raise TrialFailed(
+                "training targets",
+                f"{type(participants(model)[name]).__name__} in {name!r} returns {[tuple(t.shape) for t in has]} for "
+                f"targets of {[tuple(t.shape) for t in had]}; return the same pytree with as many items",
+            )
+        targets = chosen
+    return targets
+
+
+def need_true_targets(model: nn.Module) -> None:
+    """TrialFailed where a component chooses the targets, for loops that do not ask it: it would be taken for what it is
+    not."""
+    choosing = ", ".join(map(repr, changes_targets(model)))
+    if choosing:
+        raise TrialFailed(
+            "training targets",
+            f"the component in {choosing} chooses the targets to train on, which a `train` of your own does not ask "
+            "for; leave it out of this study, or use the package's loop",
+        )
 
 
 def phases(model: nn.Module) -> list[tuple[str, Phase]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from .._build import cast
 from ..datasets.source import Dataset
@@ -95,6 +96,7 @@ class Loop:
         self.best_state: dict[str, torch.Tensor] = {}
         self.test_reads = 0
         self.draws = Reseeder(self.model, streams)
+        self.targets: Any = None  # to train on, of the whole training split, where a component chooses them
         self.told = time.perf_counter()
 
     # --- states -----------------------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ class Loop:
         state = self.keeper.restore()
         if state is not None:
             self.restore(state)
+        if lifecycle.changes_targets(self.model):
+            self.targets = lifecycle.training_targets(self.model, self.data.train.targets, self.streams)
         with self.draws:
             if not self.progress.prepared:
                 self._prepare()
@@ -211,6 +215,9 @@ class Loop:
     ) -> None:
         progress, recipe = self.progress, self.recipe
         inputs, targets = self._batch(self.data.train, indices)
+        if self.targets is not None:
+            chosen = pytree.tree_map(lambda leaf: leaf.index_select(0, indices), self.targets)
+            targets = to_device(chosen, self.device, None)
         self.draws.at(f"train:{progress.epoch}", progress.batch)  # not by step: a phase of one cell shifts no other
         finished = max(0, progress.epoch - 1) + progress.batch / batches
         factor = self.schedule.factor(finished, self.epochs, **recipe.schedule_options)

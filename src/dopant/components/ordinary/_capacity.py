@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...errors import SlotMismatch
@@ -22,6 +23,17 @@ def budget(old: nn.Module, target: nn.Module | None) -> int:
     """The trainable count to match: that of the component controlled, or of the old module where there is none (or
     where it has nothing to train)."""
     return (trainable(target) if target is not None else 0) or trainable(old)
+
+
+def controlled(old: nn.Module, target: nn.Module | None) -> nn.Module | None:
+    """The component that is controlled; None where there is none, and `target` is the old module or a copy of it."""
+    if target is None or target is old:
+        return None
+    if type(target) is type(old):
+        mine, theirs = old.state_dict(), target.state_dict()
+        if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
+            return None
+    return target
 
 
 def refuse_dense(old: nn.Module, signature: Any = None) -> str | None:
