@@ -17,7 +17,7 @@ from ._place import Inserted as Inserted
 from ._place import Mixed as Mixed
 from ._place import place, put, warn_of_read, warn_of_untied
 from ._signature import READ
-from ._slots import LARGE, SMALL, Signature, measure_all, merge, show, sizes
+from ._slots import LARGE, SMALL, Signature, evaluation_error, measure_all, merge, show, sizes
 from .errors import ComponentRefused, ConfigError, DopantError, Problems, SlotMismatch, UnknownName
 from .laws import judge
 from .laws.rules import expected, outputs_at
@@ -188,7 +188,7 @@ def attempt(
     for request in requests:
         for name in request.names:
             warn_of_untied(host, name, request.old[name], request.new[name])
-    errors += _try_whole(host, requests, before, sample, streams, laws)
+    errors += _try_whole(host, model, requests, before, sample, streams, laws)
     return host, errors
 
 
@@ -371,9 +371,18 @@ def _quick_laws(
 
 
 def _try_whole(
-    host: nn.Module, requests: list[Request], before: dict[str, Signature], sample: Any, streams: Streams, laws: bool
+    host: nn.Module,
+    model: nn.Module,
+    requests: list[Request],
+    before: dict[str, Signature],
+    sample: Any,
+    streams: Streams,
+    laws: bool,
 ) -> list[DopantError]:
-    """What is wrong once everything is in place: the host fails, gives something else, or bypasses a new module."""
+    """What is wrong once everything is in place: the host fails, gives something else, or bypasses a new module.
+
+    model: the host as it was.
+    """
     try:
         after = measure_all(host, sample)
     except DopantError as error:
@@ -381,6 +390,11 @@ def _try_whole(
         reason = error.__cause__
         text = _short(reason) if isinstance(reason, Exception) else str(error)
         return [SlotMismatch(f"the host fails with {what}: {text}{_reads_weights(requests, before, reason)}")]
+    reason = evaluation_error(host, sample)
+    if reason is not None and evaluation_error(model, sample) is None:
+        what = ", ".join(f"{r.info.name!r} in {r.slot!r}" for r in requests)
+        text = f"{_short(reason)}{_reads_weights(requests, before, reason)}"
+        return [SlotMismatch(f"the host fails in evaluation without gradients with {what}: {text}")]
     errors: list[DopantError] = []
     was, now = ([c.outputs for c in found[""].calls] for found in (before, after))
     if was != now and not before[""].problem:
