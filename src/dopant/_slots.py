@@ -44,9 +44,10 @@ def slots(model: nn.Module, sample: Any) -> dict[str, Signature]:
 
     sample: what the model takes: a tensor, a tuple of positional arguments, or a Call; its tensors have the sample as
     first axis (those whose first axis differs in length from the first tensor's, such as a mask, are left as they are).
-    Runs a copy of the model twice in evaluation and twice in training mode; the model itself, its buffers and all
-    global generators stay as they were. Raises ConfigError if the model cannot be copied or fails on the sample.
-    Cost: one copy, four forward calls at two or three samples.
+    Runs a copy of the model in evaluation (with and without gradients) and in training mode; the model itself, its
+    buffers and all global generators stay as they were. Raises ConfigError if the model cannot be copied or fails on
+    the sample.
+    Cost: one copy, five forward calls at two or three samples.
     """
     found = measure_all(model, sample)
     del found[""]
@@ -76,6 +77,13 @@ def measure_all(model: nn.Module, sample: Any) -> dict[str, Signature]:
             model.train(training)
             with reads:
                 runs[training] = tuple(_run(model, call, size, training, device, log) for size in (SMALL, LARGE))
+        # Scores are taken without gradients, where a fused path of the host's own may begin.
+        model.eval()
+        with reads, contextlib.suppress(Exception):  # a host may need gradients for what it gives
+            with torch.no_grad():
+                _call(model, call, SMALL, device, log)
+            seen = {entry[0] for entry in log}
+            runs[False] = tuple({m: c for m, c in run.items() if m in seen} for run in runs[False])
     found = {module: _signature(module, names[module], runs, tuple(reads.found.get(module, ()))) for module in names}
     return {name: found[m] for name, m in model.named_modules(remove_duplicate=False)}
 
@@ -95,13 +103,10 @@ class _Log(list):
 
 def _run(model: nn.Module, call: Call, size: int, training: bool, device: torch.device, log: _Log) -> dict:
     """The recorded calls {module: [(arguments, outputs), …]} of one run at `size` samples."""
-    log.clear()
-    log.open.clear()
     log.look = size == LARGE and not training
-    arguments = resize(call, size).map(lambda t: t.to(device))
     try:
         with torch.enable_grad():
-            model(*arguments.args, **arguments.kwargs)
+            _call(model, call, size, device, log)
     except Exception as error:
         mode = "training" if training else "evaluation"
         raise ConfigError(
@@ -113,6 +118,25 @@ def _run(model: nn.Module, call: Call, size: int, training: bool, device: torch.
         if len(entry) == 3:
             calls.setdefault(entry[0], []).append(entry[1:])
     return calls
+
+
+def _call(model: nn.Module, call: Call, size: int, device: torch.device, log: _Log) -> None:
+    log.clear()
+    log.open.clear()
+    arguments = resize(call, size).map(lambda t: t.to(device))
+    model(*arguments.args, **arguments.kwargs)
+
+
+def evaluation_error(model: nn.Module, sample: Any) -> Exception | None:
+    """What a copy of the model raises in evaluation mode without gradients, as the loop scores it; None if nothing."""
+    model = copy_module(model).eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad(), default_generators(_KEY), plain_attention():
+            _call(model, as_call(sample), SMALL, device, _Log())
+    except Exception as error:
+        return error
+    return None
 
 
 def _keywords(model: nn.Module, call: Call) -> str:

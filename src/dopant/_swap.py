@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -16,32 +15,15 @@ from ._place import DopantWarning as DopantWarning
 from ._place import Inserted as Inserted
 from ._place import Mixed as Mixed
 from ._place import place, put, warn_of_read, warn_of_untied
+from ._request import Request, overlaps, read
 from ._signature import READ
-from ._slots import LARGE, SMALL, Signature, measure_all, merge, show, sizes
-from .errors import ComponentRefused, ConfigError, DopantError, Problems, SlotMismatch, UnknownName
+from ._slots import LARGE, SMALL, Signature, evaluation_error, measure_all, merge, show, sizes
+from .errors import ComponentRefused, ConfigError, DopantError, Problems, SlotMismatch
 from .laws import judge
 from .laws.rules import expected, outputs_at
 from .laws.subject import Subject
-from .registry import ComponentInfo, components
+from .registry import ComponentInfo
 from .streams import Streams
-
-OWN_KEYS = ("component", "mix", "of")  # of a swap's table; the rest are the component's options
-
-
-@dataclass
-class Request:
-    """One swap, read and found possible so far. slot: as written; names: its slots, one unless it is a group."""
-
-    slot: str
-    names: tuple[str, ...]
-    info: ComponentInfo
-    options: dict[str, Any]
-    mix: float = 1.0
-    target: tuple[ComponentInfo, dict[str, Any]] | None = None
-    old: dict[str, nn.Module] = field(default_factory=dict)
-    new: dict[str, nn.Module] = field(default_factory=dict)  # what stands in each slot
-    built: Any = None  # what the factory returned
-    held: Any = None  # the module that it wraps or controls
 
 
 def _expect(model: Any, swaps: Any) -> None:
@@ -159,10 +141,10 @@ def attempt(
     errors: list[DopantError] = []
     requests: list[Request] = []
     for slot, value in swaps.items():
-        request = _read(slot, value, modules, errors)
+        request = read(slot, value, modules, errors)
         if request is not None:
             requests.append(request)
-    errors += _overlaps(requests)
+    errors += overlaps(requests)
     for request in requests:
         with_slot = [_usable(name, before[name]) for name in request.names]
         problems = [p for p in with_slot if p is not None]
@@ -188,79 +170,8 @@ def attempt(
     for request in requests:
         for name in request.names:
             warn_of_untied(host, name, request.old[name], request.new[name])
-    errors += _try_whole(host, requests, before, sample, streams, laws)
+    errors += _try_whole(host, model, requests, before, sample, streams, laws)
     return host, errors
-
-
-def _read(slot: str, value: Any, modules: dict[str, nn.Module], errors: list[DopantError]) -> Request | None:
-    """A swap as written, or None with what is wrong added to `errors`."""
-    names = tuple(slot.split("+"))
-    known = [name for name in modules if name]
-    wrong: list[DopantError] = [UnknownName("slot", name, known) for name in names if name not in known]
-    if len(set(names)) < len(names):
-        wrong.append(ConfigError(f"the group {slot!r} names a slot twice"))
-    info, options, mix, of = _read_value(slot, value, wrong)
-    target = None
-    if of is not None:
-        of_info, of_options, _, _ = _read_value(slot, of, wrong)
-        if of_info is not None and info is not None and (of_info.mode == "group") != (info.mode == "group"):
-            wrong.append(
-                ConfigError(f"slot {slot!r}: {info.name!r} and {of_info.name!r} must both fill a group, or none")
-            )
-        elif of_info is not None:
-            target = (of_info, of_options)
-    if info is not None:
-        if len(names) > 1 and info.mode != "group":
-            wrong.append(ConfigError(f"slot {slot!r}: {info.name!r} fills one slot, not a group; give it to each"))
-        if info.mode == "group" and 0 < mix < 1 and info.facts.get("changes_shape"):
-            wrong.append(ConfigError(f"slot {slot!r}: {info.name!r} changes shapes within its group, so it has no mix"))
-    errors += wrong
-    if wrong or info is None:
-        return None
-    return Request(slot, names, info, options, mix, target, {name: modules[name] for name in names})
-
-
-def _read_value(
-    slot: str, value: Any, wrong: list[DopantError]
-) -> tuple[ComponentInfo | None, dict[str, Any], float, Any]:
-    """(component, options, mix, of) of `"name"` or `{"component": …}`."""
-    table = {"component": value} if isinstance(value, (str, ComponentInfo)) else value
-    if not isinstance(table, Mapping) or not isinstance(table.get("component"), (str, ComponentInfo)):
-        wrong.append(
-            ConfigError(f"slot {slot!r}: a swap is a component's name or a table with 'component', not {value!r}")
-        )
-        return None, {}, 1.0, None
-    mix = table.get("mix", 1.0)
-    if isinstance(mix, bool) or not isinstance(mix, (int, float)) or not 0 <= mix <= 1:
-        wrong.append(ConfigError(f"slot {slot!r}: mix is {mix!r}; it must be a number from 0 (old) to 1 (new)"))
-        mix = 1.0
-    component = table["component"]
-    try:
-        info = component if isinstance(component, ComponentInfo) else components.get(component)
-    except UnknownName as error:
-        wrong.append(error)
-        return None, {}, 1.0, None
-    options = {key: v for key, v in table.items() if key not in OWN_KEYS}
-    problems = option_problems(info, options)
-    if problems:
-        wrong.append(ConfigError([f"slot {slot!r}: {problem}" for problem in problems]))
-    return info, options, float(mix), table.get("of")
-
-
-def _overlaps(requests: list[Request]) -> list[DopantError]:
-    """Slots that are filled twice (perhaps under two names), or that lie within one another."""
-    errors: list[DopantError] = []
-    taken = [(name, request.old[name]) for request in requests for name in request.names]
-    for i, (name, module) in enumerate(taken):
-        for other, another in taken[i + 1 :]:
-            if module is another:
-                same = "" if name == other else f": {name!r} and {other!r} are one module"
-                errors.append(ConfigError(f"slot {other!r} is filled twice{same}; keep one of the swaps"))
-                continue
-            for outer, inner, a, b in ((module, another, name, other), (another, module, other, name)):
-                if any(m is inner for m in outer.modules()):
-                    errors.append(ConfigError(f"slot {b!r} lies within slot {a!r}; fill one of them"))
-    return errors
 
 
 def _usable(name: str, signature: Signature) -> DopantError | None:
@@ -371,9 +282,18 @@ def _quick_laws(
 
 
 def _try_whole(
-    host: nn.Module, requests: list[Request], before: dict[str, Signature], sample: Any, streams: Streams, laws: bool
+    host: nn.Module,
+    model: nn.Module,
+    requests: list[Request],
+    before: dict[str, Signature],
+    sample: Any,
+    streams: Streams,
+    laws: bool,
 ) -> list[DopantError]:
-    """What is wrong once everything is in place: the host fails, gives something else, or bypasses a new module."""
+    """What is wrong once everything is in place: the host fails, gives something else, or bypasses a new module.
+
+    model: the host as it was.
+    """
     try:
         after = measure_all(host, sample)
     except DopantError as error:
@@ -381,6 +301,11 @@ def _try_whole(
         reason = error.__cause__
         text = _short(reason) if isinstance(reason, Exception) else str(error)
         return [SlotMismatch(f"the host fails with {what}: {text}{_reads_weights(requests, before, reason)}")]
+    reason = evaluation_error(host, sample)
+    if reason is not None and evaluation_error(model, sample) is None:
+        what = ", ".join(f"{r.info.name!r} in {r.slot!r}" for r in requests)
+        text = f"{_short(reason)}{_reads_weights(requests, before, reason)}"
+        return [SlotMismatch(f"the host fails in evaluation without gradients with {what}: {text}")]
     errors: list[DopantError] = []
     was, now = ([c.outputs for c in found[""].calls] for found in (before, after))
     if was != now and not before[""].problem:

@@ -226,6 +226,47 @@ def test_a_replacement_with_weights_of_the_same_names_is_used_and_a_warning_says
     torch.testing.assert_close(network(x), shifted)
 
 
+class FusedOnceScored(nn.Module):
+    """As torch's fused path: it begins where no gradient is asked for. called: whether it calls the layer there too."""
+
+    def __init__(self, called: bool):
+        super().__init__()
+        self.fc, self.called = nn.Linear(4, 4), called
+
+    def forward(self, x):
+        if self.training or torch.is_grad_enabled():
+            return self.fc(x)
+        y = nn.functional.linear(x, self.fc.weight, self.fc.bias)
+        return y + 0 * self.fc(x) if self.called else y
+
+
+def test_a_path_that_begins_without_gradients_is_seen_too():
+    fc = dp.slots(FusedOnceScored(False), torch.randn(2, 4))["fc"]
+    assert (fc.trained, fc.evaluated, fc.read) == (1, 0, ("weight", "bias"))
+    with pytest.raises(dp.SlotMismatch, match=f"'fc' is never called in evaluation: {SENTENCE}"):
+        dp.swap(FusedOnceScored(False), {"fc": "zoo-linear"}, torch.randn(2, 4))
+
+
+def test_a_failure_that_would_come_at_the_first_validation_comes_at_the_swap():
+    with pytest.raises(dp.SlotMismatch, match=f"fails in evaluation without gradients with 'zoo-linear'.*{SENTENCE}"):
+        dp.swap(FusedOnceScored(True), {"fc": "zoo-linear"}, torch.randn(2, 4))
+
+
+def test_a_host_that_needs_gradients_for_its_outputs_is_measured_and_swapped_all_the_same():
+    class Force(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.energy = nn.Linear(4, 1)
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(torch.tanh(self.energy(x)).sum(), x, create_graph=True)[0]
+
+    found = dp.slots(Force(), torch.randn(2, 4))["energy"]
+    assert (found.trained, found.evaluated) == (1, 1)
+    assert dp.swap(Force(), {"energy": "zoo-linear"}, torch.randn(2, 4))(torch.randn(3, 4)).shape == (3, 4)
+
+
 def test_weights_tied_to_a_module_that_is_called_are_not_read():
     class Tied(nn.Module):
         def __init__(self):

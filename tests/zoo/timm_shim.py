@@ -1,12 +1,11 @@
-"""Lets timm be imported where there is no torchvision, of which it uses names of transforms and data sets only.
+"""Lets timm be imported where torchvision is absent or does not fit torch; timm only uses names of it here.
 
-Loading this file is enough; where torchvision is installed nothing happens. The models tested here use none of it.
+Loading this file is enough; where torchvision works nothing happens. The models tested here compute nothing with it.
 """
 
 from __future__ import annotations
 
 import enum
-import importlib.util
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -40,7 +39,17 @@ class InterpolationMode(enum.Enum):
     LANCZOS = "lanczos"
 
 
-if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
+def _works() -> bool:
+    try:
+        import torchvision  # noqa: F401
+    except Exception:  # absent, or built for another torch
+        return False
+    return True
+
+
+if not _works():
+    for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[_name]
     for _name in _NAMES:
         _module = sys.modules[_name] = _Empty(_name)
         _module.__path__, _module.__spec__ = [], ModuleSpec(_name, None, is_package=True)

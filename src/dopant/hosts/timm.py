@@ -29,7 +29,7 @@ def timm_host(name: str) -> Callable[..., nn.Module]:
     """
     try:
         import timm
-    except ImportError as error:
+    except Exception as error:  # with a torchvision that does not fit torch it is no ImportError
         raise ConfigError(
             f"host 'timm:{name}' needs timm, which cannot be imported ({error}): pip install timm"
         ) from None
