@@ -17,6 +17,7 @@ from dopant._signature import Call
 from dopant._slots import measure
 from dopant.components.ordinary._capacity import trainable
 from dopant.errors import SlotMismatch
+from dopant.laws import run_laws
 
 IMAGES, SIGNALS, VECTORS, SEQUENCES = (4, 6, 8, 8), (4, 6, 10), (4, 12), (4, 7, 12)
 
@@ -245,6 +246,13 @@ def test_an_activation_that_is_called_at_several_shapes_is_filled_at_all_of_them
     assert torch.equal(dp.swap(net, {"act": "sine"}, x)(x), net.fc(x.sin()).sin())
 
 
+def test_a_relu_behind_a_relu_is_honest_though_many_of_its_inputs_are_exactly_zero():
+    signature = measure(nn.Sequential(nn.ReLU(), nn.Dropout()), torch.randn(16, 12))["1"]
+    assert int((signature.example(3).args[0] == 0).sum()) > 3
+    results = run_laws(registry.components.get("relu"), nn.Dropout(), signature)
+    assert [r for r in results if not r.passed] == []
+
+
 def test_activations_refuse_what_changes_the_shape_and_wrong_options():
     assert "this keeps the shape" in why_not("relu", nn.Linear(12, 5), VECTORS)
     assert "omega is 0.0" in why_not("sine", nn.ReLU(), VECTORS, omega=0.0)
@@ -445,6 +453,8 @@ def test_pooling_says_what_stands_in_its_way():
     assert "there is nothing to pool" in why_not("max-pooling", nn.ReLU(), IMAGES)
     assert "more positions" in why_not("max-pooling", nn.Upsample(scale_factor=2), IMAGES)
     assert "keeps the batch, first, and the features" in why_not("mean-pooling", nn.Conv2d(6, 5, 2, 2), IMAGES)
+    assert "nothing to choose from" in why_not("attention-pooling", nn.AdaptiveAvgPool2d(1), (4, 6, 1, 1))
+    assert "nothing to pool" in why_not("mean-pooling", nn.Flatten(), (4, 6, 1, 1))
     assert "hidden is 0" in why_not("attention-pooling", PoolSet(), (4, 7, 5), hidden=0)
 
 

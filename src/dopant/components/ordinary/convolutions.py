@@ -10,7 +10,7 @@ from torch import nn
 from ..._signature import Signature
 from ...errors import SlotMismatch
 from ...registry import component
-from ._shape import dimension, pointwise, spread_like, window
+from ._shape import dimension, pointwise, reason, spread_like, window
 
 
 def refuse(old: nn.Module, signature: Any = None) -> str | None:
@@ -63,7 +63,7 @@ def depthwise_conv(old: nn.Module, signature: Signature) -> nn.Module:
     return nn.Sequential(depthwise, mixing)
 
 
-@component("grouped-conv", fills=refuse, linear=True)
+@component("grouped-conv", fills=reason(group_count), linear=True)
 def grouped_conv(old: nn.Module, signature: Signature, *, groups: int | None = None) -> nn.Module:
     """A convolution in which each group of output channels sees only its own group of input channels.
 

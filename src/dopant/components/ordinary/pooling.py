@@ -22,17 +22,16 @@ _MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is pooled. axis: of the features; grid: sizes of the output beside them, () for a vector; rank: of the
-    input.
+    """What is pooled.
 
-    window: kernel_size, stride, padding, ceil_mode and whether zeros of the padding count, where the old module has
-    one.
+    axis: of the features; places, grid: sizes of input and output beside them, the latter () for a vector. window:
+    kernel_size, stride, padding, ceil_mode and whether zeros of the padding count, where the old module has one.
     """
 
     axis: int
     features: int
+    places: tuple[int, ...]
     grid: tuple[int, ...]
-    rank: int
     window: dict[str, Any] | None = None
 
     @property
@@ -65,12 +64,12 @@ def _plan_call(old: nn.Module, call: CallSpec) -> Plan:
                 "(batch, set), true for padding, where a set becomes a vector, and nothing else by keyword"
             )
     grid = () if len(got.shape) == 2 else positions(got, axis)
-    made = Plan(axis, size_at(given, axis), grid, len(given.shape), _window(old))
+    made = Plan(axis, size_at(given, axis), places, grid, _window(old))
     if made.window is None and not isinstance(old, POOLS):
         if any(n > m for n, m in zip(grid, places, strict=False)):
             raise SlotMismatch(f"it has more positions after it, {grid}, than before, {places}; that is no pooling")
-        if grid == places:
-            raise SlotMismatch(f"it has as many positions after it as before, {grid}; there is nothing to pool")
+        if grid == places or math.prod(places) == 1:
+            raise SlotMismatch(f"it has as many positions after it as before, {grid or 1}; there is nothing to pool")
     if len(grid) > 3:
         raise SlotMismatch(f"its output has {len(grid)} axes beside batch and features; pooling does up to 3")
     return made
@@ -211,7 +210,9 @@ def attention_plan(old: nn.Module, signature: Signature) -> Plan:
     made = plan(old, signature)
     if not made.single:
         raise SlotMismatch(f"its output has {made.grid} positions, and one query gives one; 'mean-pooling' gives more")
-    return Plan(made.axis, made.features, made.grid, made.rank)  # all positions, whatever the old window was
+    if math.prod(made.places) == 1:
+        raise SlotMismatch("its input has a single position, so there is nothing to choose from")
+    return Plan(made.axis, made.features, made.places, made.grid)  # all positions, whatever the old window was
 
 
 @component("mean-pooling", fills=reason(mean_plan), linear=True)

@@ -14,9 +14,14 @@ from ..._signature import Signature
 from ...lifecycle import Lifecycle
 from ...registry import component
 
+_OWN = ("cost", "flops", "describe")  # asked of every module of a network, and `inner` answers for itself
+
 
 class ShuffledLabels(nn.Module, Lifecycle):
-    """`inner` as it is; the targets of the whole training split are permuted once. Shapes as the inner module's."""
+    """`inner` as it is; the targets of the whole training split are permuted once. Shapes as the inner module's.
+
+    What a host reads of the module in the slot (a weight, `batch_first`) is `inner`'s.
+    """
 
     def __init__(self, inner: nn.Module):
         super().__init__()
@@ -24,6 +29,14 @@ class ShuffledLabels(nn.Module, Lifecycle):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.inner(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in _OWN or name.startswith("_") or name == "inner":
+                raise
+            return getattr(self.inner, name)
 
     def training_targets(self, targets: Any) -> Any:
         """The same targets in a random order, all tensors of the pytree in the same one."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from keepers import MemoryKeeper, Stopped
 from torch import nn
 
 import dopant as dp
 from dopant._swap import fill
+from dopant.cost import ledger
 from dopant.datasets.source import load_source
 from dopant.registry import ComponentInfo
 from dopant.streams import Streams
 from dopant.training.loop import Loop, tensors_of
-
-sys.path.append(str(Path(__file__).parents[1] / "training"))
-from keepers import MemoryKeeper, Stopped
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +96,31 @@ def test_the_labels_are_a_permutation_of_the_split_s_and_a_new_one_each_replicat
     )  # fmt: skip
     other.run()
     assert not torch.equal(other.targets, loop.targets)
+
+
+def test_a_host_still_reads_what_it_reads_of_the_module_there():
+    host = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1, enable_nested_tensor=False
+    )  # fmt: skip
+    x = torch.randn(4, 6, 8)
+    new = dp.swap(host, {"layers.0.self_attn": "shuffled-labels"}, x)
+    assert torch.allclose(new.eval()(x), host.eval()(x))
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = new.layers[0].self_attn.nothing_of_the_kind
+
+
+def test_its_costs_are_counted_once():
+    class Costly(nn.Identity):
+        def cost(self):
+            return {"qubits": 4, "gates": 10}
+
+        def flops(self, batch):
+            return 100 * batch
+
+    of = {"component": ComponentInfo("costly", lambda old, signature: Costly())}
+    new = dp.swap(nn.Sequential(nn.ReLU()), {"0": {"component": "shuffled-labels", "of": of}}, torch.randn(4, 3))
+    costs = ledger(new, torch.randn(2, 3), 2, batch=8)
+    assert (costs["gates"], costs["flops_declared"]) == (10, 100)
 
 
 def test_all_tensors_of_the_targets_move_together():
