@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 
 import numpy as np
@@ -58,8 +59,26 @@ def test_draws_of_a_components_own_are_refused():
     assert "draws of its own" in broken(bad.HasDrawsOfItsOwnInTraining)["no-hidden-randomness"]
 
 
-def test_work_outside_of_torch_passes_where_it_is_declared():
-    assert broken(bad.WorksInNumpyAndSaysSo) == {}
+class SaysSoInOneNumber(bad.WorksInNumpyAndSaysSo):
+    def flops(self, batch):
+        return 2 * 10 * 2 * batch * bad.SIDE**2
+
+
+class WorksInPython(bad.Honest):
+    """Each number doubled and halved ten times, one at a time, forward only."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        rows = [[functools.reduce(lambda v, _: v * 2.0 * 0.5, range(10), v) for v in row] for row in y.tolist()]
+        return y + (torch.tensor(rows, dtype=y.dtype).reshape(y.shape) - y.detach())
+
+    def flops(self, batch):
+        return {"forward": {"interpreted": 20 * 4 * batch}, "backward": 0}
+
+
+@pytest.mark.parametrize("module", [bad.WorksInNumpyAndSaysSo, SaysSoInOneNumber, WorksInPython])
+def test_work_outside_of_torch_passes_where_it_is_declared(module):
+    assert broken(module) == {}
 
 
 def test_a_refusal_of_work_names_what_is_declared_counted_timed_and_missing():

@@ -272,7 +272,7 @@ def _yardsticks() -> dict[str, list[tuple[float, Callable[[], Any]]]]:
             (len(entries), lambda: np.power(np.abs(entries), 0.3)),
             (len(entries), lambda: np.exp(floats)),
         ],
-        "interpreted": [(2 * 2000, _interpreted)],
+        "interpreted": [(2 * 2000, _interpreted), (1000, _interpreted_in_a_list)],
     }
 
 
@@ -281,3 +281,10 @@ def _interpreted() -> float:
     for k in range(2000):
         total += k * 0.5
     return total
+
+
+def _interpreted_in_a_list() -> list[float]:
+    values = [0.5] * 1000
+    for k in range(1000):
+        values[k] = min(max(values[k] * 1.5, -1.0), 1.0)
+    return values
