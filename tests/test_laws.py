@@ -81,6 +81,26 @@ def test_work_outside_of_torch_passes_where_it_is_declared(module):
     assert broken(module) == {}
 
 
+class TakesRowByRow(bad.Honest):
+    def forward(self, x):
+        return torch.stack([torch.tanh(self.fc(row)) * row.sum() for row in x])
+
+
+class PassesThroughHundredsOfModules(bad.Honest):
+    def __init__(self):
+        super().__init__()
+        self.rest = nn.Sequential(*(nn.Sequential(nn.Identity(), nn.Dropout(0.0)) for _ in range(250)))
+
+    def forward(self, x):
+        return self.rest(super().forward(x))
+
+
+@pytest.mark.parametrize("module", [TakesRowByRow, PassesThroughHundredsOfModules])
+def test_the_overhead_of_many_calls_is_no_hidden_work_and_is_told(module):
+    result = LAWS["work"](Subject(module(), SIGNATURE.call))
+    assert result.passed and "the overhead of" in result.message
+
+
 def test_a_refusal_of_work_names_what_is_declared_counted_timed_and_missing():
     message = broken(bad.WorksInNumpyAndSaysNothing)["work"]
     for part in ("a step of", "torch's operations in it take", "FLOPs counted", "0 FLOPs declared", "let flops("):
