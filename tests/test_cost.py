@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import types
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from dopant.components.quantum.reupload_linear import ReuploadLinear
 from dopant.cost import declared, forward_flops, ledger, step_flops
 from dopant.errors import ConfigError
 from dopant.flops import Counter
+from dopant.study.results import StudyAnswer
 
 
 def counted(work) -> float:
@@ -376,3 +379,21 @@ def test_custom_operations_that_nobody_declares_are_named():
     assert "dopant_test_cost.twice" in ledger(layer, torch.zeros(4, 5), 4, batch=4)["flops_missing"]
     layer.given = lambda batch: batch
     assert "flops_missing" not in ledger(layer, torch.zeros(4, 5), 4, batch=4)
+
+
+def test_what_is_missing_is_words_and_spoils_no_mean_of_the_costs():
+    cells = {"cell": ["a", "a", "b"], "status": ["done"] * 3, "cost_flops": [10.0, 30.0, None]}
+    trials = pd.DataFrame(cells | {"cost_flops_missing": [None, None, "why"], "cost_tier": [None, "noisy", None]})
+    found = StudyAnswer.costs.func(types.SimpleNamespace(trials=trials)).set_index("cell")
+    assert list(found.columns) == ["flops"] and found["flops"]["a"] == 20 and math.isnan(found["flops"]["b"])
+
+
+def test_a_trial_keeps_the_cost_of_a_pass_and_of_a_step(tmp_path):
+    answer = dp.run(
+        dp.Ladder("creep-cnn").level(head="reupload-linear"), data="digits", recipe=dp.Recipe(epochs=1), replicates=1,
+        controls=False, out=tmp_path / "run", workers=1,
+    )  # fmt: skip
+    rows = answer.trials.sort_values("level")
+    assert (rows["cost_flops"] > 0).all() and (rows["cost_flops"] < rows["cost_flops_step"]).all()
+    assert (rows["cost_flops_step"] < 5 * rows["cost_flops"]).all() and "cost_flops_missing" not in rows
+    assert {"flops", "flops_step"} <= set(answer.costs.columns)

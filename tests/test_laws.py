@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import nn
 import bad_components as bad
 import dopant as dp
 from dopant._slots import Batch, CallSpec, Spec, measure
-from dopant.laws import LAWS, QUICK, Subject, check, judge, run_laws
+from dopant.laws import LAWS, QUICK, Subject, check, judge, run_laws, work
+from dopant.laws.subject import NotTested
 from dopant.registry import ComponentInfo
 
 OLD = nn.Linear(6, 4)
@@ -58,8 +60,55 @@ def test_draws_of_a_components_own_are_refused():
     assert "draws of its own" in broken(bad.HasDrawsOfItsOwnInTraining)["no-hidden-randomness"]
 
 
-def test_work_outside_of_torch_passes_where_it_is_declared():
-    assert broken(bad.WorksInNumpyAndSaysSo) == {}
+class SaysSoInOneNumber(bad.WorksInNumpyAndSaysSo):
+    def flops(self, batch):
+        return 2 * 10 * 2 * batch * bad.SIDE**2
+
+
+class WorksInPython(bad.Honest):
+    """Each number doubled and halved ten times, one at a time, forward only."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        rows = [[functools.reduce(lambda v, _: v * 2.0 * 0.5, range(10), v) for v in row] for row in y.tolist()]
+        return y + (torch.tensor(rows, dtype=y.dtype).reshape(y.shape) - y.detach())
+
+    def flops(self, batch):
+        return {"forward": {"interpreted": 20 * 4 * batch}, "backward": 0}
+
+
+@pytest.mark.parametrize("module", [bad.WorksInNumpyAndSaysSo, SaysSoInOneNumber, WorksInPython])
+def test_work_outside_of_torch_passes_where_it_is_declared(module):
+    assert broken(module) == {}
+
+
+class TakesRowByRow(bad.Honest):
+    def forward(self, x):
+        return torch.stack([torch.tanh(self.fc(row)) * row.sum() for row in x])
+
+
+class PassesThroughHundredsOfModules(bad.Honest):
+    def __init__(self):
+        super().__init__()
+        self.rest = nn.Sequential(*(nn.Sequential(nn.Identity(), nn.Dropout(0.0)) for _ in range(250)))
+
+    def forward(self, x):
+        return self.rest(super().forward(x))
+
+
+@pytest.mark.parametrize("module", [TakesRowByRow, PassesThroughHundredsOfModules])
+def test_the_overhead_of_many_calls_is_no_hidden_work(module):
+    result = LAWS["work"](Subject(module(), SIGNATURE.call))
+    assert result.passed, result.message
+
+
+def test_a_step_that_is_mostly_overhead_or_too_quick_is_not_tested():
+    calls = int(0.006 / work.per_operation())
+    nothing = {"forward": {}, "backward": {}}
+    with pytest.raises(NotTested, match=f"the overhead of {calls} operations and 3 calls of modules"):
+        work._judge(work.Timed(8, 0.008, 0.008, 0.004, calls, 3, 1e3), nothing)
+    with pytest.raises(NotTested, match="too quick to time"):
+        work._judge(work.Timed(8, 0.0004, 0.0004, 0.0003, 10, 1, 1e3), nothing)
 
 
 def test_a_refusal_of_work_names_what_is_declared_counted_timed_and_missing():

@@ -1,7 +1,7 @@
 """What every component must obey, in one place: `dopant.swap` runs the quick laws, `dopant check` and the tests all.
 
-The laws are in `rules.py`, one function each; `probes.py` has the small hosts on which a component is checked that has
-no host yet.
+The laws are in `rules.py`, one function each, and the one that takes a clock in `work.py`; `probes.py` has the small
+hosts on which a component is checked that has no host yet.
 """
 
 from __future__ import annotations

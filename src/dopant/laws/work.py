@@ -2,10 +2,10 @@
 
 The rule. One step (forward and backward, training mode, one thread) is timed at a batch that makes it take some
 milliseconds, in CPU time of this thread, the least of several. Of it is explained: the time within torch's own
-operations, each timed where it runs; a yardstick of overhead for each of them; and what `flops` declares
-(see `dopant.cost`), at the speed of its kind of work, measured on this machine with NumPy, once per process. A kind has
-a slowest and a fastest speed (small and large matrices, single and double precision), a bare number those of all
-compiled kinds, and the component has the benefit of both. Refused is:
+operations, each timed where it runs; a yardstick of overhead for each of them and for each call of a module; and what
+`flops` declares (see `dopant.cost`), at the speed of its kind of work, measured on this machine with NumPy, once per
+process. A kind has a slowest and a fastest speed (small and large matrices, single and double precision), a bare number
+those of all compiled kinds, and the component has the benefit of both. Refused is:
 
 - a step that takes more than 3 times what is explained at the slowest, and more than 2 ms beyond it: too little is
   declared (or nothing). So ordinary torch code, whose time lies in torch, need not declare anything.
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
 from .._slots import Call, Spec, plain_attention
@@ -46,14 +47,21 @@ Range = tuple[float, float]  # slowest, fastest
 
 @dataclass(frozen=True)
 class Timed:
-    """One step. seconds: of this thread; all_seconds: of all threads; inside: within torch's operations."""
+    """One step. seconds: of this thread; all_seconds: of all threads; inside: within torch's operations; calls: of
+    these; modules: calls of modules."""
 
     batch: int
     seconds: float
     all_seconds: float
     inside: float
     calls: int
+    modules: int
     flops: float
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that so many calls cost beside what they do."""
+        return self.calls * per_operation() + self.modules * per_module()
 
 
 @law("work")
@@ -71,7 +79,8 @@ def work(subject: Subject) -> str | None:
             if wrong is None:
                 return None
             rates.cache_clear()  # measured anew: the machine may have been busy with something else
-            overhead.cache_clear()
+            per_operation.cache_clear()
+            per_module.cache_clear()
     return wrong
 
 
@@ -79,7 +88,7 @@ def _judge(step: Timed, work: dict[str, dict[str, float]]) -> str | None:
     kinds = [pair for part in work.values() for pair in part.items()]
     total = sum(flops for _, flops in kinds)
     slow, fast = (sum(flops / rates()[kind][end] for kind, flops in kinds) for end in (0, 1))
-    own = step.inside + step.calls * overhead()
+    own = step.inside + step.overhead
     most = max(step.seconds, step.all_seconds)
     beyond = step.seconds - own - slow
     if beyond > UNJUDGED and step.seconds > FACTOR * (own + slow):
@@ -96,9 +105,10 @@ def _judge(step: Timed, work: dict[str, dict[str, float]]) -> str | None:
         )
     if step.seconds < LEAST and most < LEAST:
         raise NotTested(f"{step.batch} samples take {_ms(step.seconds)}, too quick to time")
-    if step.calls * overhead() > step.seconds / 2:
+    if step.overhead > step.seconds / 2:
         raise NotTested(
             f"{step.batch} samples take {_ms(step.seconds)}, most of it the overhead of {step.calls} operations"
+            f" and {step.modules} calls of modules"
         )
     return None
 
@@ -128,7 +138,18 @@ class _Timer(Counter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds, self.calls = 0.0, 0
+        self.seconds, self.calls, self.modules = 0.0, 0, 0
+
+    def __enter__(self) -> Any:
+        self._handle = register_module_forward_pre_hook(self._called)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._handle.remove()
+
+    def _called(self, module: nn.Module, args: Any) -> None:
+        self.modules += 1
 
     def execute(self, func: Any, args: tuple[Any, ...], kwargs: dict) -> Any:
         start = time.thread_time()
@@ -167,7 +188,7 @@ def _time(subject: Subject, module: nn.Module, batch: int) -> Timed:
         watched.append(timer)
     least = min(watched, key=lambda timer: timer.seconds)
     seconds, all_seconds = (min(times) for times in zip(*plain, strict=True))
-    return Timed(batch, seconds, all_seconds, least.seconds, least.calls, least.total)
+    return Timed(batch, seconds, all_seconds, least.seconds, least.calls, least.modules, least.total)
 
 
 def _plain(subject: Subject, module: nn.Module, call: Call) -> tuple[float, float]:
@@ -203,21 +224,26 @@ def _one_thread() -> Iterator[None]:
 
 
 @functools.cache
-def overhead() -> float:
+def per_operation() -> float:
     """Seconds that a call of one of torch's operations costs beside the operation, with its share of the backward."""
     chain = nn.Sequential(*(layer for _ in range(20) for layer in (nn.Linear(2, 2), nn.Tanh())))
     plain, inside, calls = [], [], 1
     for _ in range(5):
         call = Call(torch.ones(2, 2))
-        start = time.thread_time()
-        train_once(chain, call, input_gradients=True)
-        plain.append(time.thread_time() - start)
+        plain.append(_seconds(lambda call=call: train_once(chain, call, input_gradients=True)))
         timer = _Timer()
         with timer:
             train_once(chain, Call(torch.ones(2, 2)), input_gradients=True)
         inside.append(timer.seconds)
         calls = timer.calls
     return max(2e-6, (min(plain) - min(inside)) / calls)
+
+
+@functools.cache
+def per_module() -> float:
+    """Seconds that a call of a module costs, whatever it does; with its part of setting the mode."""
+    chain = nn.Sequential(*(nn.Identity() for _ in range(200)))
+    return min(_seconds(lambda: train_once(chain, Call(torch.ones(2)))) for _ in range(5)) / 200
 
 
 @functools.cache
@@ -272,7 +298,7 @@ def _yardsticks() -> dict[str, list[tuple[float, Callable[[], Any]]]]:
             (len(entries), lambda: np.power(np.abs(entries), 0.3)),
             (len(entries), lambda: np.exp(floats)),
         ],
-        "interpreted": [(2 * 2000, _interpreted)],
+        "interpreted": [(2 * 2000, _interpreted), (1000, _interpreted_in_a_list)],
     }
 
 
@@ -281,3 +307,10 @@ def _interpreted() -> float:
     for k in range(2000):
         total += k * 0.5
     return total
+
+
+def _interpreted_in_a_list() -> list[float]:
+    values = [0.5] * 1000
+    for k in range(1000):
+        values[k] = min(max(values[k] * 1.5, -1.0), 1.0)
+    return values
