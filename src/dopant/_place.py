@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ._slots import CallSpec, Signature
+from .errors import DopantWarning as DopantWarning
 from .registry import ComponentInfo
 
 SLOT_MARK = "_dopant_slot"  # attribute of a module that was replaced: the name it had in the host
-
-
-class DopantWarning(UserWarning):
-    """Something that works and is probably not what was meant."""
 
 
 class Mixed(nn.Module):

@@ -20,6 +20,7 @@ from .._slots import CallSpec, Signature, show
 from ..registry import ComponentInfo
 from ..streams import Streams
 from .probes import check as check
+from .probes import check_in as check_in
 from .rules import LAWS as LAWS
 from .rules import QUICK as QUICK
 from .rules import LawResult as LawResult
