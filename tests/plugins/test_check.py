@@ -131,3 +131,14 @@ def test_what_fits_no_probe_is_tried_in_a_slot_of_ones_own(outside):
     outside.dopant("check", "large_layer.py", "--slot", "heda").refused("'heda'", "'head'")
     outside.dopant("check", "large_layer.py", "--host", "creep-cn").refused("'creep-cnn'")
     outside.dopant("check", "large_layer.py", "--host", "mlp").refused("by its own word it fills none of", code=4)
+
+
+def test_a_group_is_tried_in_slots_of_ones_own_joined_by_a_plus(outside):
+    built = "{name: nn.Linear(old[name].in_features, old[name].out_features) for name in old}"
+    outside.write("pair_layer.py", HEADER + GROUP + built)
+    said = outside.dopant("check", "pair_layer.py", "--host", "mlp", "--slot", "layers.1+head")
+    assert said.code == 0 and "slot layers.1+head" in said.out, said.out + said.err
+    outside.dopant("check", "pair_layer.py", "--host", "mlp").refused("--slot", "'+'")
+    outside.write("single_layer.py", HEADER + linear("single"))
+    said = outside.dopant("check", "single_layer.py", "--host", "mlp", "--slot", "layers.1+head")
+    said.refused("fits: ", "'single' fills one slot, not a group", code=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
 
 import numpy as np
@@ -152,3 +153,14 @@ def test_a_builtin_that_a_file_imports_first_stays_a_builtin(outside):
         assert registry.components.origin("importing").endswith("importing_layer.py")
     finally:
         sys.modules[name] = module
+
+
+def test_a_builtin_name_is_known_as_taken_before_anybody_has_asked_for_a_builtin(tmp_path):
+    """In a process of its own, where no list of components has been made yet: the clash is the file's, not ours."""
+    (tmp_path / "own_layer_first.py").write_text(HEADER + linear("reupload-linear"))
+    said = subprocess.run(
+        [sys.executable, "-m", "dopant", "hosts", "--with", "own_layer_first.py"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.returncode == 2 and "Traceback" not in said.stderr
+    assert "own_layer_first.py', line 4: two components are named 'reupload-linear'" in said.stderr, said.stderr
