@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from ._copy import copy_module
 from ._slots import Signature
 from .errors import ConfigError, DopantError, Problems, SlotMismatch
-from .registry import ComponentInfo, check_options
+from .registry import PASSED, ComponentInfo, check_options
 from .streams import Streams
-
-PASSED = ("generator", "target")  # parameters of a factory that dopant itself passes, beside the first two
 
 
 def option_problems(info: ComponentInfo, options: dict[str, Any]) -> list[str]:
@@ -46,6 +44,10 @@ def misfit(info: ComponentInfo, old: Any, signature: Any) -> str | None:
     if callable(info.fills) and not isinstance(info.fills, type):
         try:
             reason = info.fills(old, signature)
+            if isinstance(reason, bool):
+                return (
+                    f"its test of the slot returns {reason}; it must return None where it fits, else the reason why not"
+                )
             return None if reason is None else str(reason)
         except Problems as error:
             return "; ".join(error.problems)
@@ -82,10 +84,15 @@ def make(
         kind = ConfigError if options else SlotMismatch
         raise kind(f"slot {slot!r}: {info.name!r} cannot be built: {type(error).__name__}: {error}") from error
     if info.mode != "group":
-        return conform(_module(built, slot, info), old, signature)
+        return _conformed(_module(built, slot, info), old, signature, slot, info)
     if not isinstance(built, dict) or set(built) != set(old):
-        raise ConfigError(f"slots {slot!r}: {info.name!r} must return a module for each of {', '.join(old)}")
-    return {name: conform(_module(built[name], name, info), old[name], signature[name]) for name in old}
+        got = f"dict for {', '.join(map(str, built))}" if isinstance(built, dict) else _what(built)
+        raise ConfigError(
+            f"slots {slot!r}: {info.name!r} must return a module for each of {', '.join(old)}, {{slot: module}}; it "
+            f"returns {got}"
+        )
+    parts = {name: _module(built[name], name, info) for name in old}
+    return {name: _conformed(part, old[name], signature[name], name, info) for name, part in parts.items()}
 
 
 def _naming(slot: str, component: str, problem: str) -> str:
@@ -96,8 +103,38 @@ def _naming(slot: str, component: str, problem: str) -> str:
 
 def _module(built: Any, slot: str, info: ComponentInfo) -> nn.Module:
     if not isinstance(built, nn.Module):
-        raise ConfigError(f"slot {slot!r}: the factory of {info.name!r} returns {type(built).__name__}, not a module")
+        raise ConfigError(
+            f"slot {slot!r}: the factory of {info.name!r} returns {_what(built)}, not a module{_way(built)}"
+        )
     return built
+
+
+def _what(built: Any) -> str:
+    if built is None:
+        return "None"
+    if isinstance(built, type):
+        return f"the class {built.__name__}"
+    return f"the function {built.__name__!r}" if inspect.isroutine(built) else type(built).__name__
+
+
+def _way(built: Any) -> str:
+    """What to do where a factory returns this instead of a module."""
+    if built is None:
+        return "; end it with `return` and the new module"
+    if isinstance(built, type):
+        return f"; return an instance, {built.__name__}(…)"
+    if isinstance(built, dict):
+        return "; a dict is for mode='group'"
+    if isinstance(built, Tensor) or inspect.isroutine(built):
+        return "; return a torch.nn.Module whose `forward` does it"
+    return "; return the module alone" if isinstance(built, (tuple, list)) else "; return a torch.nn.Module"
+
+
+def _conformed(new: nn.Module, old: nn.Module, signature: Signature, slot: str, info: ComponentInfo) -> nn.Module:
+    try:
+        return conform(new, old, signature)
+    except (RuntimeError, NotImplementedError) as error:  # parameters without numbers (device "meta"), for one
+        raise SlotMismatch(f"slot {slot!r}: {info.name!r} cannot be moved to the slot's device: {error}") from error
 
 
 def conform(new: nn.Module, old: nn.Module, signature: Signature) -> nn.Module:

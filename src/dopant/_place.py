@@ -10,13 +10,10 @@ from torch.utils import _pytree as pytree
 
 from ._slots import CallSpec, Signature
 from ._trees import learn
+from .errors import DopantWarning as DopantWarning
 from .registry import ComponentInfo
 
 SLOT_MARK = "_dopant_slot"  # attribute of a module that was replaced: the name it had in the host
-
-
-class DopantWarning(UserWarning):
-    """Something that works and is probably not what was meant."""
 
 
 class Mixed(nn.Module):

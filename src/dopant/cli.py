@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from .errors import DopantError, UnknownName, hint, nearest
+from .errors import DopantError, DopantWarning, UnknownName
 
 app = typer.Typer(
     name="dopant",
@@ -34,6 +35,7 @@ With = Annotated[list[Path] | None, typer.Option("--with", help="Python file tha
 def main() -> None:
     """Entry point. Exit codes: 0 done, 2 the request is wrong, 3 trials failed, 4 found wanting, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _warn
     try:
         code = app(standalone_mode=False)  # click returns the code of a typer.Exit here instead of raising it
     except DopantError as error:
@@ -53,6 +55,14 @@ def main() -> None:
     if code == 130:  # typer's word for an interrupt; older versions raise
         _stop("interrupted; the state is saved, the same command goes on", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message: Any, category: type, *where: Any, plain: Any = warnings.showwarning) -> None:
+    """Our own warnings in words; anybody else's as Python shows them."""
+    if issubclass(category, DopantWarning):
+        print(f"dopant: warning: {message}", file=sys.stderr)
+    else:
+        plain(message, category, *where)
 
 
 def _interrupt(*_: Any) -> None:
@@ -218,6 +228,7 @@ def components(
         {
             "name": info.name, "fills": _fills_text(info.fills), "mode": info.mode, "control": info.control or "",
             "paper": info.paper or "", "controls": list(info.controls), "doc": _first_line(info.doc),
+            "origin": info.source,
         }
         for info in registry.list_components(fills)
     ]  # fmt: skip
@@ -295,50 +306,28 @@ def inspect(
 def check(
     file: Annotated[Path, typer.Argument(help="A Python file that registers components.")],
     name: Annotated[str | None, typer.Argument(help="Only this component.")] = None,
+    host: Annotated[str | None, typer.Option(help="Try it in this host instead of the built-in probes.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data that the host is measured on.")] = None,
+    slot: Annotated[str | None, typer.Option(help="The slot of that host; none: all that it says it fills.")] = None,
     as_json: Json = False,
 ) -> None:
     """Test one's own component against the laws that every component obeys; exit 4 if it breaks one."""
-    from . import laws, registry
-    from .errors import ConfigError
+    from .study.checking import check_file
+    from .study.checking import report as lines_of
 
-    registry.components.names()  # the file may be one of the package's own, which are found now
-    registry.load_file(file)
-    new = [info.name for info in registry.components if _is_from(info.factory, file)]
-    chosen = [registry.components.get(name).name] if name else new
-    if not chosen:
-        raise ConfigError(f"{str(file)!r} registers no component; decorate a factory with @dopant.component(NAME)")
-    results = {n: laws.check(registry.components.get(n)) for n in chosen}
-    for n in chosen:
-        for control in registry.components.get(n).controls:
-            if control not in registry.components:
-                near = nearest(control, registry.components.names(), 1)
-                text = f"its control {control!r} is not registered" + hint(near)
-                results[n].append(laws.LawResult("controls", False, text))
+    results = check_file(file, name, host=host, data=data, slot=slot)
     if as_json:
         _json(
             {
-                n: [{"law": r.law, "passed": r.passed, "message": r.message} for r in found]
+                n: [{"law": r.law, "passed": r.passed, "message": r.message, "where": r.where} for r in found]
                 for n, found in results.items()
             }
         )
     else:
-        for n, found in results.items():
-            broken = [r for r in found if not r.passed]
-            print(f"{n}: {len(found) - len(broken)} of {len(found)} checks passed")
-            for result in broken:
-                print(f"  {result.law}: {result.message}")
+        for line in lines_of(results):
+            print(line)
     if any(not r.passed for found in results.values() for r in found):
         raise typer.Exit(4)
-
-
-def _is_from(factory: Any, file: Path) -> bool:
-    import inspect as introspection
-
-    try:
-        source = introspection.getsourcefile(introspection.unwrap(factory))
-    except TypeError:
-        return False
-    return source is not None and Path(source).resolve() == file.resolve()
 
 
 def _load(files: list[Path] | None) -> None:

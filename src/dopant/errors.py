@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 
+class DopantWarning(UserWarning):
+    """Something that works and is probably not what was meant."""
+
+
 class DopantError(Exception):
     """Something in the request or its surroundings is wrong; the message says what, and what to try."""
 
@@ -43,7 +47,7 @@ class ComponentRefused(Problems):
 class UnknownName(DopantError):
     """Use one of `.suggestions`, or load the file that registers the name with `--with FILE.py`."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: str, known: Iterable[str], note: str = ""):
         self.kind, self.name = kind, name
         known = list(known)
         self.suggestions = nearest(name, known)
@@ -53,7 +57,7 @@ class UnknownName(DopantError):
             tail = f"; known: {', '.join(known[:10])}" + (f" and {len(known) - 10} more" if len(known) > 10 else "")
         if not self.suggestions and kind in ("component", "host", "data set", "task"):
             tail += "; one in a file of your own is loaded with --with FILE.py"
-        super().__init__(f"unknown {kind} {name!r}{tail}")
+        super().__init__(f"unknown {kind} {name!r}{tail}{note}")
 
 
 class DataMissing(DopantError):

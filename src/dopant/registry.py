@@ -1,33 +1,37 @@
 """Names of every kind: components, hosts, data sets, tasks, rules, losses, optimizers, schedules, metrics, papers.
 
 One registration in one file is all it takes. Built-in files are found by walking their package, installed plug-ins by
-the entry-point group `dopant.plugins`, a user's own files by `load_file` (`--with FILE.py`). Nothing depends on an
-import that somebody must remember.
+the entry-point group `dopant.plugins`, a user's own files by `load_file` (`--with FILE.py`), see `_loading.py`. Nothing
+depends on an import that somebody must remember.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from . import _loading
+from ._loading import being_loaded as being_loaded
+from ._loading import load_file as load_file
+from ._loading import load_plugins as load_plugins
+from ._loading import origin_of as origin_of
 from .errors import ConfigError, UnknownName, nearest
 
 T = TypeVar("T")
 
 CONTROL_KINDS = ("same class", "surrogate", "same capacity", "ablation")
 MODES = ("replace", "wrap", "insert", "group")
+PASSED = ("generator", "target")  # parameters of a factory that dopant itself passes, beside the first two
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
-_loading_from: list[str] = []  # the file or plug-in being loaded, for messages
-_plugins_loaded = False
+_walks = 0  # walks under way: plug-ins wait for their end
 
 
 class Registry(Generic[T]):
@@ -40,19 +44,30 @@ class Registry(Generic[T]):
         self._walked = False
 
     def add(self, name: str, value: T, origin: str) -> T:
-        """Register `value`; the same name from another place is refused, naming both places."""
+        """Register `value`; the same name from another place, or twice in one file, is refused, naming both."""
+        if not _loading.is_ours():
+            self._walk()  # so that a clash with a built-in name is told to whoever brings the new one
         if name in self._items and self._origins[name] != origin:
             raise ConfigError(
                 f"two {self.kind}s are named {name!r}: {self._origins[name]} and {origin}; rename one of them"
+                + (", or uninstall the package" if {self._origins[name], origin} & set(_loading.sources) else "")
             )
+        if _loading.within_one_load(self, name):
+            raise ConfigError(f"two {self.kind}s of {origin} are named {name!r}; rename one of them")
         self._items[name], self._origins[name] = value, origin
+        _loading.note(self, name)
         return value
 
+    def forget(self, name: str) -> None:
+        """Take a name back."""
+        self._items.pop(name, None)
+        self._origins.pop(name, None)
+
     def get(self, name: str) -> T:
-        """The value named `name`; UnknownName with the nearest names otherwise."""
+        """The value named `name`; UnknownName with the nearest names, and what plug-ins were left out, otherwise."""
         self._load()
         if name not in self._items:
-            raise UnknownName(self.kind, name, self._items)
+            raise UnknownName(self.kind, name, self._items, "".join(f"; {b}, and may have it" for b in _loading.broken))
         return self._items[name]
 
     def names(self) -> list[str]:
@@ -77,15 +92,23 @@ class Registry(Generic[T]):
         return iter([self._items[n] for n in sorted(self._items)])
 
     def _load(self) -> None:
-        if not self._walked:
-            self._walked = True  # first, since the files walked may look up names themselves
-            if self.package:
-                try:
-                    walk(self.package)
-                except BaseException:
-                    self._walked = False
-                    raise
-        load_plugins()
+        self._walk()
+        if not _walks:
+            load_plugins()
+
+    def _walk(self) -> None:
+        global _walks
+        if self._walked or not self.package:
+            return
+        self._walked = True  # first, since the files walked may look up names themselves
+        _walks += 1
+        try:
+            walk(self.package)
+        except BaseException:
+            self._walked = False
+            raise
+        finally:
+            _walks -= 1
 
 
 def walk(package: str) -> None:
@@ -93,57 +116,6 @@ def walk(package: str) -> None:
     root = importlib.import_module(package)
     for module in pkgutil.walk_packages(root.__path__, prefix=package + "."):
         importlib.import_module(module.name)
-
-
-def load_plugins() -> None:
-    """Import what installed packages declare under the entry-point group `dopant.plugins`, once."""
-    global _plugins_loaded
-    if _plugins_loaded:
-        return
-    _plugins_loaded = True
-    for entry in entry_points(group="dopant.plugins"):
-        _loading_from.append(f"plug-in {entry.name}")
-        try:
-            entry.load()
-        except Exception as error:
-            raise ConfigError(f"plug-in {entry.name!r} ({entry.value}) fails to import: {error!r}") from error
-        finally:
-            _loading_from.pop()
-
-
-def load_file(path: str | Path) -> Any:
-    """Import a user's file (`--with`), which registers what it decorates; returns the module.
-
-    The module's name is the file's stem, so `my_file:Net` finds it later. Loading the same file twice is one load.
-    """
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise ConfigError(f"there is no file {str(path)!r}")
-    for module in list(sys.modules.values()):
-        if str(path) in (getattr(module, "__dopant_file__", None), getattr(module, "__file__", None)):
-            return module
-    name = path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{str(path)!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    module.__dopant_file__ = str(path)  # type: ignore[attr-defined]
-    previous = sys.modules.get(name)
-    if previous is not None and getattr(previous, "__file__", None) not in (None, str(path)):
-        raise ConfigError(f"{str(path)!r} would hide the module {name!r} already in use; rename the file")
-    sys.modules[name] = module
-    _loading_from.append(str(path))
-    try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        sys.modules.pop(name, None)
-        raise
-    except Exception as error:
-        sys.modules.pop(name, None)
-        raise ConfigError(f"{str(path)!r} fails to import: {type(error).__name__}: {error}") from error
-    finally:
-        _loading_from.pop()
-    return module
 
 
 _allowed: set[str] = set()
@@ -180,13 +152,6 @@ def resolve_callable(reference: str) -> Callable:
     return target
 
 
-def origin_of(target: Callable) -> str:
-    """Where a registered callable comes from, for messages about clashes."""
-    if _loading_from:
-        return _loading_from[-1]
-    return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', target)}"
-
-
 def check_options(
     kind: str, name: str, function: Callable, options: dict[str, Any], reserved: int | set[str]
 ) -> list[str]:
@@ -215,7 +180,7 @@ def check_options(
             )
             problems.append(f"{kind} {name!r} has no option {option!r}{tail}")
     for option, parameter in free.items():
-        if parameter.default is parameter.empty and option not in options and option not in ("generator", "target"):
+        if parameter.default is parameter.empty and option not in options and option not in PASSED:
             problems.append(f"{kind} {name!r} needs the option {option!r}")
     return problems + _wrong_types(kind, name, function, {k: v for k, v in options.items() if k in free})
 
@@ -304,9 +269,15 @@ def component(
 
     The factory runs with torch's default generator seeded from `slot:NAME`; a parameter named `generator` gets a
     torch.Generator of that stream too, and one named `target` (controls) the component that it controls.
-    See ComponentInfo for the other arguments. Raises ConfigError for an unknown fact, mode or kind of control.
+    See ComponentInfo for the other arguments. Raises ConfigError for an unknown fact, mode or kind of control, for a
+    name taken elsewhere or with signs of the command line in it, and for what is no such factory (a class, say).
     """
+    if not isinstance(name, str):
+        raise ConfigError("a component needs a name: write @dp.component('my-layer', fills=…) with the brackets")
     problems = []
+    if not re.fullmatch(NAME, name):
+        problems.append(f"component {name!r}: a name has letters, digits, '-', '_' and '.', such as 'my-layer'")
+    problems += _fills_problems(name, fills)
     for fact in facts:
         if fact not in KNOWN_FACTS:
             near = nearest(fact, KNOWN_FACTS)
@@ -322,6 +293,9 @@ def component(
         raise ConfigError(problems)
 
     def register(factory: Callable) -> Callable:
+        wrong = _factory_problem(name, factory)
+        if wrong:
+            raise ConfigError(wrong)
         origin = origin_of(factory)
         info = ComponentInfo(
             name, factory, fills, paper, tuple(controls), mode, control, origin, inspect.getdoc(factory) or "", facts,
@@ -331,6 +305,44 @@ def component(
         return factory
 
     return register
+
+
+def _fills_problems(name: str, fills: Any) -> list[str]:
+    """What `fills` is that it must not be."""
+    for one in fills if isinstance(fills, (tuple, list)) else (fills,):
+        predicate = one is fills and callable(one) and not hasattr(one, "state_dict")  # an instance is no predicate
+        if one is None or isinstance(one, type) or predicate:
+            continue
+        said = f"the instance {type(one).__name__}(…)" if hasattr(one, "state_dict") else repr(one)
+        return [f"component {name!r}: fills is {said}; give a module class, such as fills=nn.Linear, several, or a "
+                "function (old, signature) -> None or the reason why not"]  # fmt: skip
+    return []
+
+
+def _factory_problem(name: str, factory: Any) -> str | None:
+    """Why `factory` cannot be called as (old, signature); None if it can."""
+    call = "def make(old, signature): return …"
+    if isinstance(factory, type):
+        return (
+            f"component {name!r}: {factory.__name__} is a class; register a function that returns an instance of it: "
+            f"def make(old, signature): return {factory.__name__}(…)"
+        )
+    if not callable(factory):
+        return f"component {name!r}: a {type(factory).__name__} cannot be called; register a function: {call}"
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(places) < 2 or {places[0].name, places[1].name} & set(PASSED):
+        takes = f"({', '.join(p.name for p in parameters)})"
+        return (
+            f"component {name!r}: its factory takes {takes}; it is called with the old module and the slot's "
+            f"signature: {call}"
+        )
+    return None
 
 
 def list_components(fills: Any = None) -> list[ComponentInfo]:

@@ -21,6 +21,7 @@ from ..registry import ComponentInfo
 from ..streams import Streams
 from . import work as work
 from .probes import check as check
+from .probes import check_in as check_in
 from .rules import LAWS as LAWS
 from .rules import QUICK as QUICK
 from .rules import LawResult as LawResult

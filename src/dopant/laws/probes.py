@@ -12,7 +12,7 @@ from torch import nn
 
 from .._build import misfit, option_problems
 from .._slots import Call, Signature, as_call, measure_all
-from ..errors import DopantError, SlotMismatch
+from ..errors import DopantError, Problems, SlotMismatch
 from ..registry import ComponentInfo
 from ..streams import default_generators
 from .rules import LawResult
@@ -143,6 +143,35 @@ def places(info: ComponentInfo) -> Iterator[tuple[str, str, Any, Any, int, list[
             yield probe.name, slot, old, signature, number, [reason] if reason else []
 
 
+def check_in(
+    info: ComponentInfo, host: nn.Module, sample: Any, slot: str, *, seed: int = 0, place: str = ""
+) -> list[LawResult]:
+    """Every law on the component in one slot of a host (of a group, joined by '+'), with its examples of options.
+
+    What keeps it from being put there, or the whole host from running with it, is a failed result of the law `fits`.
+    place: what the results say of where they were found.
+    """
+    from . import run_laws  # the package's front imports this file
+
+    results: list[LawResult] = []
+    for options in info.examples or ({},):
+        where = f"{place or 'slot ' + slot}" + (f", {options}" if options else "")
+        try:
+            inside = _signatures_inside(info, host, sample, slot, options, seed)
+            signatures = measure_all(host, sample)
+            old: Any = {n: host.get_submodule(n) for n in slot.split("+")}
+            signature: Any = {n: signatures[n] for n in old}
+            if info.mode != "group":
+                old, signature, inside = old[slot], signature[slot], None
+            found = run_laws(info, old, signature, seed=seed, options=options, inside=inside)
+        except Problems as error:
+            found = [LawResult("fits", False, problem) for problem in error.problems]
+        except DopantError as error:
+            found = [LawResult("fits", False, str(error))]
+        results += [LawResult(r.law, r.passed, r.message, where) for r in found]
+    return results
+
+
 def check(info: ComponentInfo, *, quick: bool = False, seed: int = 0) -> list[LawResult]:
     """Every law on the component, in each slot of the probes that it fills, with its examples of options.
 
@@ -183,10 +212,17 @@ def check(info: ComponentInfo, *, quick: bool = False, seed: int = 0) -> list[La
 
 
 def _inside(info: ComponentInfo, number: int, slot: str, options: dict[str, Any], seed: int) -> dict[str, Signature]:
+    host, sample, _ = _measured(number)
+    return _signatures_inside(info, host, sample, slot, options, seed)
+
+
+def _signatures_inside(
+    info: ComponentInfo, host: nn.Module, sample: Any, slot: str, options: dict[str, Any], seed: int
+) -> dict[str, Signature]:
+    """Signatures of the slots in the host that the component fills. Raises what keeps it from filling them."""
     from .._swap import fill  # swapping runs the laws
     from ..streams import Streams
 
-    host, sample, _ = _measured(number)
     filled = fill(host, {slot: {"component": info, **options}}, sample, Streams(seed), laws=False)
     signatures = measure_all(filled, sample)
     return {name: signatures[name] for name in slot.split("+")}

@@ -1,7 +1,8 @@
-"""`--with` files: which of them decide the numbers of which trial.
+"""`--with` files and installed plug-ins: which of them decide the numbers of which trial.
 
 A file belongs to a trial's identity where something it registers is used by that trial, so a study may grow by a
-component of a new file. A file that registers nothing may do anything, and counts for every trial.
+component of a new file. A file that registers nothing may do anything, and counts for every trial. Of a plug-in it is
+the file that registers what is used, under the package's version.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import local, registry
+from .. import _loading, local, registry
 from ..designs import Cell
 from ..training import parts
 
@@ -36,13 +37,20 @@ def by_name(files: Mapping[str, str]) -> dict[str, str]:
 def used(
     files: Mapping[str, str], cell: Cell, recipe: Recipe, named: Mapping[str, Mapping[str, Any] | None]
 ) -> dict[str, str]:
-    """{file name: SHA-256} of those that decide a trial. named: its task, data and host, each with the key `name`."""
+    """{file name, or PACKAGE==VERSION:file of a plug-in: SHA-256} of those that decide a trial.
+
+    named: its task, data and host, each with the key `name`.
+    """
     code = _modules(named)
-    if not files:
+    registry.load_plugins()
+    if not files and not _loading.sources:
         return by_name(code)
     origins = _origins(cell, recipe, named)
     known = {origin for kind in _registries() for origin in kind.origins()}
-    return by_name(code | {p: s for p, s in files.items() if p in origins or p not in known or Path(p).stem in origins})
+    plugins = {origin: _loading.sum_of(origin) for origin in sorted(origins & set(_loading.sources))}
+    return plugins | by_name(
+        code | {p: s for p, s in files.items() if p in origins or p not in known or Path(p).stem in origins}
+    )
 
 
 def _modules(named: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:

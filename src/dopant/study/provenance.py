@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .. import _loading
 from ..errors import ConfigError
 
 PACKAGES = ("dopant", "torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "timm")
@@ -30,6 +31,8 @@ def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str,
         "threads_per_trial": threads,
         "git_commit": _git_commit(),
         "files": files,
+        "plugins": dict(_loading.packages),
+        "plugins_left_out": [b.partition(" was left out")[0] for b in _loading.broken],
         "data": data,
     }
 

@@ -71,6 +71,10 @@ def run(
             f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
             "dp.run(dp.Ladder(model).level(slot='component'), …)"
         )
+    if registry.being_loaded():  # each worker loads the file again, and would begin the study again
+        raise ConfigError(
+            'dp.run begins a study while its file is being loaded; put the call under `if __name__ == "__main__":`'
+        )
     for file in with_files:
         registry.load_file(file)
     study = _study(
