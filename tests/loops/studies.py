@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 
 import dopant as dp
+from dopant import local
+from dopant.datasets.source import load_source
 
 HOST = {"name": "small-cnn", "size": 8, "channels": [8, 8], "dropout": 0.3}  # BatchNorm and dropout: state and draws
 
@@ -22,10 +24,18 @@ def design() -> dp.Ladder:
 def run(out, *, epochs: int, replicates: int = 2, **more) -> dp.Answer:
     """The study, by dopant's own loop or by the `train` that is given."""
     recipe = dp.Recipe(lr=3e-3, batch=64, epochs=epochs)
-    return dp.run(
-        design(), data="digits", recipe=recipe, replicates=replicates, controls=False, out=out, progress=None,
-        **({"workers": 1} | more),
-    )  # fmt: skip
+    settings = {"data": "digits", "controls": False, "workers": 1, "progress": None} | more
+    return dp.run(design(), recipe=recipe, replicates=replicates, out=out, **settings)
+
+
+def own(out, **settings) -> dp.Answer:
+    """The study by dopant's own loop; an object as data keeps it in this process, which is quicker here."""
+    return run(out, data=load_source("digits"), **settings)
+
+
+def local_name(train) -> str:
+    """The name that a function of this process has in a trial's description."""
+    return local.register(train.__name__, train)
 
 
 def needed(package: str) -> None:
@@ -33,7 +43,9 @@ def needed(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         import pytest
 
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"the extra {package} is missing")
+        if os.environ.get("CI"):
+            pytest.fail(f"the extra {package} is missing, and CI is set")
+        pytest.skip(f"the extra {package} is missing", allow_module_level=True)
 
 
 if __name__ == "__main__":

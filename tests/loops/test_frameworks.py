@@ -16,7 +16,7 @@ from killing import kill_parent
 
 import dopant as dp
 
-EPOCHS = 3
+EPOCHS, LONG = 3, 8
 EXAMPLES = pytest.mark.parametrize("name", ["lightning_loop", "accelerate_loop"])
 SHARED = ["train_loss", "validation_loss", "validation_accuracy"]
 
@@ -46,13 +46,13 @@ def curves(answer: dp.Answer) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> dp.Answer:
     """The study by dopant's own loop."""
-    return studies.run(tmp_path_factory.mktemp("own") / "s", epochs=EPOCHS)
+    return studies.own(tmp_path_factory.mktemp("own") / "s", epochs=EPOCHS)
 
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory) -> dp.Answer:
     """One replicate of it, for longer."""
-    return studies.run(tmp_path_factory.mktemp("long") / "s", epochs=12, replicates=1)
+    return studies.own(tmp_path_factory.mktemp("long") / "s", epochs=LONG, replicates=1)
 
 
 @EXAMPLES
@@ -88,15 +88,15 @@ def test_per_item_results_reach_the_store_as_those_of_the_supervised_task_do(exa
 def test_a_study_whose_process_is_killed_in_training_ends_with_the_same_bits(example, long, tmp_path, name):
     train, folder = example(name).train, tmp_path / "s"
     kill = kill_parent(
-        [sys.executable, str(Path(studies.__file__)), name, str(folder), "12"],
-        begun=lambda: any(logged(path) >= 4 for path in folder.glob("trials/*/attempt-1/metrics.jsonl")),
-        delay=0.05,
+        [sys.executable, str(Path(studies.__file__)), name, str(folder), str(LONG)],
+        begun=lambda: any(logged(path) >= 3 for path in folder.glob("trials/*/attempt-1/metrics.jsonl")),
+        delay=0.02,
         env=dict(os.environ),
     )
     assert kill is not None, "the kill must meet a running study"
-    met = [path.parents[1].name for path in folder.glob("trials/*/attempt-1/metrics.jsonl") if logged(path) < 12]
+    met = [path.parents[1].name for path in folder.glob("trials/*/attempt-1/metrics.jsonl") if logged(path) < LONG]
     assert len(met) == 1, "the kill must meet a trial in the middle"
-    again = studies.run(folder, epochs=12, replicates=1, train=train)
+    again = studies.run(folder, epochs=LONG, replicates=1, train=train)
     assert again.counts["done"] == 2
     second = folder / "trials" / met[0] / "attempt-2" / "metrics.jsonl"
     assert json.loads(second.read_text().splitlines()[0])["epoch"] > 1, "it must go on, not begin again"
@@ -117,15 +117,6 @@ def test_more_epochs_go_on_from_the_folder_and_more_replicates_are_added(example
     assert_same_weights(grown, own)
     pd.testing.assert_frame_equal(curves(grown), curves(own), rtol=1e-5, check_column_type=False)
     assert grown.trials.set_index(["cell", "replicate"])["attempts"].unstack().to_numpy().tolist() == [[2, 1], [2, 1]]
-
-
-def test_a_loop_given_by_name_runs_in_worker_processes(example, own, tmp_path, monkeypatch):
-    module = example("accelerate_loop")
-    paths = [str(Path(module.__file__).parent), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    mine = studies.run(tmp_path / "s", epochs=EPOCHS, train="accelerate_loop:train", workers=2)
-    assert len(list((tmp_path / "s").glob("**/worker-*.log"))) == 2
-    assert_same_weights(mine, own)
 
 
 def test_dopant_imports_neither_framework():
