@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Installed first and pinned: a plain `torch` pulls gigabytes of CUDA libraries on Linux. Override for a GPU build.
 TORCH  ?= torch==2.13.0
-# Without its dependencies: no torchvision fits the pinned torch, and models need none; the rest comes with accelerate.
+# Without its dependencies: torchvision's wheels load only beside the CUDA build of torch, so with the CPU build timm
+# wants a stand-in for torchvision; the rest of what it needs comes with accelerate.
 TIMM   ?= timm==1.0.31
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

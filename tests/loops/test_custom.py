@@ -130,9 +130,9 @@ def test_a_loop_given_by_name_runs_in_worker_processes(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    answer = small(tmp_path, "my_file:my_train", replicates=2)
-    assert answer.counts["done"] == 4, answer.failures
-    assert len(answer.metrics) == 4 and os.getpid() not in set(answer.trials["process"])
+    answer = small(tmp_path, "my_file:my_train")
+    assert answer.counts["done"] == 2, answer.failures
+    assert len(answer.metrics) == 2 and os.getpid() not in set(answer.trials["process"])
     with pytest.raises(dp.ConfigError, match=r"train: .*no 'my_tain' there; did you mean 'my_train'"):
         small(tmp_path / "x", "my_file:my_tain")
     with pytest.raises(dp.ConfigError, match="'my_train' is no function; give the function itself"):
@@ -207,6 +207,16 @@ def test_splits_of_the_studys_data_count_as_resplits_and_a_loops_own_data_do_not
     answer = small(tmp_path / "a", with_data)
     assert answer._resplit() == pytest.approx(360 / 1078, abs=0.01) and set(answer.trials["classes"]) == {10}
     assert small(tmp_path / "b", without)._resplit() is None
+
+
+def test_tuning_reads_the_rate_from_the_log_and_chooses_by_the_validation_metric(tmp_path):
+    def train(model, streams, log, folder, data):
+        test = {} if log.tuning else {"test_accuracy": fit(model, streams, log, data).mean()}
+        return {"validation_accuracy": -abs(log.recipe.lr - 0.01)} | test
+
+    answer = small(tmp_path, train, tuning=dp.Tuning(lr=[0.1, 0.01, 0.001], replicates=1))
+    assert sorted(answer.tuning["lr"].unique()) == [0.001, 0.01, 0.1] and "test_accuracy" not in answer.tuning
+    assert set(answer.trials["lr"]) == {0.01} and not answer.effects["untuned"].any()
 
 
 def test_a_loop_that_leaves_the_model_as_it_was_is_pointed_out(tmp_path):

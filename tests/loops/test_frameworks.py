@@ -16,7 +16,7 @@ from killing import kill_parent
 
 import dopant as dp
 
-EPOCHS, LONG = 3, 8
+EPOCHS, LONG = 2, 8
 EXAMPLES = pytest.mark.parametrize("name", ["lightning_loop", "accelerate_loop"])
 SHARED = ["train_loss", "validation_loss", "validation_accuracy"]
 
@@ -125,3 +125,9 @@ def test_dopant_imports_neither_framework():
         "print([m for m in ('lightning', 'accelerate') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@EXAMPLES
+def test_the_page_quotes_the_example_that_is_tested(name):
+    examples = Path(__file__).parents[2] / "docs" / "examples"
+    assert (examples / f"{name}.py").read_text() in (examples.parent / "own-loop.md").read_text()
