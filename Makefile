@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Installed first and pinned: a plain `torch` pulls gigabytes of CUDA libraries on Linux. Override for a GPU build.
 TORCH  ?= torch==2.13.0
+# Without its dependencies: torchvision's wheels load only beside the CUDA build of torch, so with the CPU build timm
+# wants a stand-in for torchvision; the rest of what it needs comes with accelerate.
+TIMM   ?= timm==1.0.31
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export OMP_NUM_THREADS ?= 1
@@ -24,6 +27,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.core
 	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) --no-deps '$(TIMM)'
 	touch $@
 
 demo: setup

@@ -43,8 +43,9 @@ def get(name: str) -> Any:
     return _objects[name]
 
 
-def fingerprint(value: Any) -> str:
-    """Twelve hexadecimal digits that change when the object does: tensors by content, code by its source."""
+def fingerprint(value: Any, _within: tuple[Any, ...] = ()) -> str:
+    """Twelve hexadecimal digits that change when the object does: tensors by content, code by its source, and by what
+    it captures. _within: the functions that it was captured by."""
     digest = hashlib.sha256()
     if isinstance(value, nn.Module):
         digest.update(repr(value).encode())
@@ -64,9 +65,14 @@ def fingerprint(value: Any) -> str:
         for cell in getattr(value, "__closure__", None) or ():
             with contextlib.suppress(ValueError):  # a cell that is still empty
                 captured = cell.cell_contents
-                digest.update((repr(captured) if callable(captured) else fingerprint(captured)).encode())
+                if any(captured is outer for outer in (*_within, value)):  # functions that call one another
+                    continue
+                plain = callable(captured) and not inspect.isfunction(captured) and not isinstance(captured, nn.Module)
+                digest.update((repr(captured) if plain else fingerprint(captured, (*_within, value))).encode())
         for default in (getattr(value, "__defaults__", None) or (), getattr(value, "__kwdefaults__", None) or {}):
             digest.update(repr(default).encode())
+    elif callable(getattr(value, "fingerprint", None)):  # a data set's own, by content
+        digest.update(value.fingerprint().encode())
     else:
         for leaf in pytree.tree_leaves(getattr(value, "arrays", value)):
             if isinstance(leaf, torch.Tensor):

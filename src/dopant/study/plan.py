@@ -63,7 +63,9 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
 
 
 def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str], phase: str) -> Trial:
-    extra = {"checkpoint_seconds": recipe.checkpoint_seconds}
+    extra: dict[str, Any] = {"checkpoint_seconds": recipe.checkpoint_seconds}
+    if study.metric is not None:
+        extra["metric"] = study.metric  # no part of the identity: the same trial answers for another metric
     return Trial(
         describe(study, cell, replicate, recipe, files),
         cell.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import designs, local, registry
-from ..errors import ConfigError, StoreError, UnknownName
+from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
 from . import plan as planning
 from .answer import Answer, write_text
 from .config import Study, as_named, from_tables, read_toml
@@ -18,6 +18,9 @@ from .store import Store
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+
+PLACES = ("trial", "cell", "level", "replicate", "status", "attempts", "reason", "lr")  # columns that are no result
 
 
 class StudyAnswer(Answer):
@@ -62,8 +65,7 @@ class StudyAnswer(Answer):
             for row in self.rows
             if row["phase"] == phase
         ]  # fmt: skip
-        columns = ["trial", "cell", "level", "replicate", "status", "attempts", "reason", "lr"]
-        table = pd.DataFrame(records, columns=None if records else columns)
+        table = pd.DataFrame(records, columns=None if records else list(PLACES))
         order = {cell.name: i for i, cell in enumerate(self.cells)}
         return table.sort_values(
             ["cell", "replicate"], key=lambda c: c.map(order) if c.name == "cell" else c, kind="stable"
@@ -139,8 +141,15 @@ class StudyAnswer(Answer):
             first = [c for row in self.rows for c in row["metrics"] or {} if not c.startswith("cost_")]
             name = first[0] if first else "accuracy"
         name = name or "accuracy"
-        column = f"test_{name}" if f"test_{name}" in self.trials else name
-        return name, column, higher_is_better_of(name)
+        bare = name.removeprefix("test_")
+        if f"test_{bare}" in self.trials:
+            return bare, f"test_{bare}", higher_is_better_of(bare)
+        scored = self._done("trial").any() and self.config.task_name == "custom"
+        if scored and name not in self.trials:
+            known = [c for c in self.trials.columns if not c.startswith("cost_") and c not in PLACES]
+            near = hint(nearest(name, known)) or f"; known: {', '.join(known)}"
+            raise ConfigError(f"study.metric: no trial has {name!r}{near}")
+        return name, name, higher_is_better_of(name)
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
@@ -361,8 +370,12 @@ def callable_host(host: Any) -> bool:
 
 
 def higher_is_better_of(name: str) -> bool:
-    if name in registry.metrics:
-        return registry.metrics.get(name).higher_is_better
+    """As registered, also for `test_NAME`, `validation_NAME`, …; by its words for a name that nobody registered."""
+    for known in (name, *(name.removeprefix(p) for p in ("test_", "validation_", "val_", "train_"))):
+        if known in registry.metrics:
+            return registry.metrics.get(known).higher_is_better
+    if {"nll", "ppl", "rmse", "wer", "cer", "fid"} & set(name.lower().replace("-", "_").split("_")):
+        return False
     return not any(word in name for word in ("loss", "error", "mse", "mae", "perplexity"))
 
 

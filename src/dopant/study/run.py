@@ -150,6 +150,13 @@ def _display(progress: Any, name: str) -> Any:
 def _unasked(study: Study, train: Any) -> list[str]:
     """Requests that could only end in nothing: no swap at all, or a training loop that cannot be called."""
     found = []
+    if isinstance(train, str) and not local.is_local(train):
+        if ":" not in train:
+            return [f"train: {train!r} is no function; give the function itself, or its name as 'module:function'"]
+        try:
+            train = registry.resolve_callable(train)
+        except ConfigError as error:
+            found += [f"train: {problem}" for problem in error.problems]
     if not study.design.levels and study.task_name in registry.tasks and registry.tasks.get(study.task_name).networks:
         found.append("design.levels: no swap was asked for; add one, such as .level(head='reupload-linear')")
     if callable(train):
@@ -319,7 +326,7 @@ def check(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
 
 def higher_is_better(study: Study) -> bool:
     """The direction of the metric that chooses learning rates."""
-    return higher_is_better_of(study.primary_metric) if study.task_name != "custom" or study.metric else True
+    return higher_is_better_of(study.primary_metric)
 
 
 def _wanted(study: Study, rows: Sequence[Mapping[str, Any]], files: Mapping[str, str]) -> set[str]:
