@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ._signature import Call
+from .streams import default_generators
 from .training.lifecycle_calls import call_model
 
 TIERS = ("exact expectation", "finite shots", "noisy", "device")  # of evidence, from what is computed to what is real
@@ -36,6 +38,31 @@ def ledger(model: nn.Module, sample: Any, samples: int, *, batch: int) -> dict[s
     for module in model.modules():
         _add(found, module, batch)
     return found
+
+
+def forward_flops(module: nn.Module, call: Call, samples: int, *, batch: int) -> float:
+    """FLOPs of one forward pass, a sample (a multiply-add is two): counted on a copy in evaluation mode, plus what the
+    modules declare of a training batch of `batch`. call: arguments that hold `samples` samples, on the module's device.
+    """
+    with torch.no_grad(), default_generators(0), FlopCounterMode(display=False) as counter:
+        copy.deepcopy(module).eval()(*call.args, **call.kwargs)
+    return counter.get_total_flops() / samples + _declared(module, batch) / 3
+
+
+def step_flops(module: nn.Module, call: Call, samples: int, *, batch: int) -> float:
+    """FLOPs of forward and backward of one training step, a sample, as `forward_flops` counts them."""
+    trained = copy.deepcopy(module).train()
+    with torch.enable_grad(), default_generators(0), FlopCounterMode(display=False) as counter:
+        leaves = torch.utils._pytree.tree_leaves(trained(*call.args, **call.kwargs))
+        outputs = [t for t in leaves if isinstance(t, torch.Tensor) and t.requires_grad]
+        if outputs:
+            torch.autograd.backward(outputs, [torch.ones_like(t) for t in outputs])
+    return counter.get_total_flops() / samples + _declared(module, batch)
+
+
+def _declared(module: nn.Module, batch: int) -> float:
+    found = [getattr(m, "flops", None) for m in module.modules()]
+    return sum(float(str(flops(batch))) for flops in found if callable(flops)) / batch
 
 
 def _numbers(parameter: nn.Parameter) -> int:
