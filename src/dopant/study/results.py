@@ -117,7 +117,7 @@ class StudyAnswer(Answer):
     def costs(self) -> pd.DataFrame:
         """One row per cell: means over its finished trials."""
         table = self.trials[self.trials["status"] == "done"]
-        names = [c for c in table.columns if c.startswith("cost_") and c != "cost_tier"]
+        names = [c for c in table.columns if c.startswith("cost_") and table[c].dtype.kind in "biuf"]
         costs: Any = table.groupby("cell", sort=False)[
             [*names, *[c for c in ("seconds", "steps") if c in table]]
         ].mean()

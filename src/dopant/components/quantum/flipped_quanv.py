@@ -143,11 +143,6 @@ class FlippedQuanv(KernelConv):
             "tier": "exact",
         }
 
-    def flops(self, batch: int) -> int:
-        """Arithmetic that torch's counter cannot see, whatever the batch: eigendecompositions and products of the
-        4x4 gates, forward and backward, at about 25 n^3 complex operations each."""
-        return 4 * 25 * 4**3 * self.out_channels * self.in_channels
-
 
 def like_conv(old: nn.Conv2d) -> dict[str, Any]:
     """The arguments that give a convolution of the same shape, device and dtype."""

@@ -181,13 +181,6 @@ class ReuploadLinear(nn.Module):
             "tier": "exact",
         }
 
-    def flops(self, batch: int) -> int:
-        """What torch's counter cannot see of one forward and backward of `batch` samples, roughly: eigendecompositions
-        of samples (9 n^3) and gates (25 n^3, complex), the products with two rows, and those of the backward."""
-        n, r = 2**self.qubits, self.reps
-        per_sample = 9 * n**3 + 4 * r * 4 * n**2 + 4 * n**3 + 4 * r * n**2 + 24 * r * n**2
-        return batch * per_sample + r * 4 * 50 * n**3
-
 
 def _option_problems(prefix: str, in_features: int, out_features: int, reps: int, scale_init: float) -> list[str]:
     problems = []

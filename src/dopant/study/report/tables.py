@@ -25,7 +25,8 @@ HIDDEN = ("cell", "role", "controls", "sentence")  # columns of effects that the
 LABELS = {
     "low": "95 % low", "high": "95 % high", "low_unpaired": "unpaired low", "high_unpaired": "unpaired high",
     "sd": "SD of differences", "item_error": "item-level error", "p_floor": "smallest p possible", "p_holm": "p (Holm)",
-    "smallest_detectable": "smallest detectable", "flops": "FLOPs", "trainable": "trainable parameters",
+    "smallest_detectable": "smallest detectable", "flops": "FLOPs", "flops_step": "FLOPs per step",
+    "flops_declared": "FLOPs declared", "trainable": "trainable parameters",
     "seconds_per_step": "time per step", "test_accuracy": "test accuracy",
 }  # fmt: skip
 HELP = {
@@ -42,6 +43,8 @@ HELP = {
     "margin": "differences smaller than this count as equal; written down before the run",
     "equivalence": "whether the difference lies within the margin",
     "smallest_detectable": "the smallest true difference that so many replicates would have found",
+    "flops": "one forward pass, a sample", "flops_step": "forward and backward of a training step, a sample",
+    "flops_declared": "the part of a training step that components declare because torch cannot count it",
     "untuned": "yes where the arms were not tuned alike",
     "tier": "how close to a device the evidence is",
     "estimand": "drop-in: only the swap differs; best against best: every arm tuned alike",
