@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ._slots import Signature
-from .errors import ConfigError, DopantError, Problems, SlotMismatch
+from .errors import ConfigError, DoesNotFit, DopantError, Problems, SlotMismatch
 from .registry import ComponentInfo, check_options
 from .streams import Streams
 
@@ -75,6 +75,8 @@ def make(
             built = info.factory(old, signature, **options, **extras)
     except Problems as error:
         raise type(error)([_naming(slot, info.name, p) for p in error.problems]) from error
+    except DoesNotFit:
+        raise
     except DopantError as error:
         raise ConfigError(_naming(slot, info.name, str(error))) from error
     except Exception as error:
