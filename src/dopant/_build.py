@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ._copy import copy_module
 from ._slots import Signature
-from .errors import ConfigError, DopantError, Problems, SlotMismatch
+from .errors import ConfigError, DoesNotFit, DopantError, Problems, SlotMismatch
 from .registry import PASSED, ComponentInfo, check_options
 from .streams import Streams
 
@@ -78,6 +78,8 @@ def make(
             built = info.factory(old, signature, **options, **extras)
     except Problems as error:
         raise type(error)([_naming(slot, info.name, p) for p in error.problems]) from error
+    except DoesNotFit:
+        raise
     except DopantError as error:
         raise ConfigError(_naming(slot, info.name, str(error))) from error
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from ._attention import keep_plain
 from ._attributes import WeightsGone, answer
 from ._build import copy_of, make, misfit, option_problems, takes
+from ._fit import refuse_too_large
 from ._place import DopantWarning as DopantWarning
 from ._place import Inserted as Inserted
 from ._place import Mixed as Mixed
@@ -18,10 +20,11 @@ from ._place import place, put, warn_of_read, warn_of_untied
 from ._request import Request, overlaps, read
 from ._signature import READ
 from ._slots import LARGE, SMALL, Signature, evaluation_error, measure_all, merge, show, sizes
-from .errors import ComponentRefused, ConfigError, DopantError, Problems, SlotMismatch
+from .errors import ComponentRefused, ConfigError, DoesNotFit, DopantError, Problems, SlotMismatch
 from .laws import judge
 from .laws.rules import expected, outputs_at
 from .laws.subject import Subject
+from .memory import Guard
 from .registry import ComponentInfo
 from .streams import Streams
 
@@ -96,11 +99,18 @@ def why_not(info: ComponentInfo, old: nn.Module, signature: Signature) -> str | 
         return reason
     mine = copy.deepcopy(old)
     try:
+        refuse_too_large(info, old, signature, {}, name, old)
         built = make(info, mine, signature, {}, Streams(), name, copy.deepcopy(old))
         wrong = _alone(name, info, place(info, mine, built, 1), signature)
     except DopantError as error:
         return str(error)
     return "; ".join(wrong) or None
+
+
+def slot_problem(name: str, signature: Signature) -> str | None:
+    """Why a slot cannot be filled, whatever with; None if it can."""
+    problem = _usable(name, signature)
+    return None if problem is None else str(problem)
 
 
 def lines(error: Exception) -> list[str]:
@@ -115,6 +125,8 @@ def together(errors: Sequence[DopantError]) -> DopantError:
     if len(errors) == 1:
         return errors[0]
     every = list(dict.fromkeys(line for error in errors for line in lines(error)))
+    if all(isinstance(error, DoesNotFit) for error in errors):
+        return DoesNotFit("\n".join(every))
     if all(isinstance(error, ComponentRefused) for error in errors):
         return ComponentRefused(every, getattr(errors[0], "law", None))
     if all(isinstance(error, (SlotMismatch, ComponentRefused)) for error in errors):
@@ -154,8 +166,11 @@ def attempt(
             new = laws and (tested is None or text not in tested)
             if tested is not None:
                 tested.add(text)
+            # what is too large is refused before it is made; a worker's memory was looked at before it started
+            guard = Guard(f"slot {request.slot!r}: {request.info.name!r}") if laws else contextlib.nullcontext()
             try:
-                _build(request, before, streams, new, errors)
+                with guard:
+                    _build(request, before, streams, new, errors, sizes=laws)
             except DopantError as error:
                 errors.append(error)
     if errors:
@@ -194,7 +209,7 @@ def _usable(name: str, signature: Signature) -> DopantError | None:
 
 
 def _build(
-    request: Request, before: dict[str, Signature], streams: Streams, laws: bool, errors: list[DopantError]
+    request: Request, before: dict[str, Signature], streams: Streams, laws: bool, errors: list[DopantError], sizes: bool
 ) -> None:
     """Build the component, put it together with the old module, and try it alone. Raises or adds to `errors`."""
     info, slot, group = request.info, request.slot, request.info.mode == "group"
@@ -212,11 +227,15 @@ def _build(
             reason = misfit(of, old, signature)
             if reason:
                 raise SlotMismatch(f"slot {slot!r}: {of.name!r}, which {info.name!r} controls, does not fit: {reason}")
+            if sizes:
+                refuse_too_large(of, old, signature, of_options, slot, old)
             target = make(of, copy.deepcopy(old), signature, of_options, streams, slot, old)
     request.held = old if info.mode == "wrap" else target
     # A factory may take its module apart; where the old one stays beside the new, it works on a copy. A wrapper holds
     # the old module itself: its weights are the slot's, not a second set.
     given = copy.deepcopy(old) if request.mix < 1 and info.mode in ("replace", "group") else old
+    if sizes:
+        refuse_too_large(info, old, signature, request.options, slot, target)
     request.built = make(info, given, signature, request.options, streams, slot, target)
     device = next((p.device for p in nn.ModuleList(request.old.values()).parameters()), None)
     for name in request.names:
@@ -247,6 +266,8 @@ def _alone(name: str, info: ComponentInfo, module: nn.Module, signature: Signatu
             module.train(training)
             try:
                 got = {batch: outputs_at(subject, module, batch) for batch in (SMALL, LARGE)}
+            except DoesNotFit:
+                raise
             except Exception as error:
                 taken = show(spec.args[0] if len(spec.args) == 1 else spec.args)
                 return [f"slot {name!r} takes {taken} but {info.name!r} fails on it: {_short(error)}"]

@@ -280,26 +280,50 @@ def inspect(
     study: Annotated[Path | None, typer.Argument(help="Study file.")] = None,
     host: Annotated[str | None, typer.Option()] = None,
     data: Annotated[str | None, typer.Option()] = None,
+    slot: Annotated[str | None, typer.Option(help="Only this slot, and why the others do not fit it.")] = None,
+    why: Annotated[bool, typer.Option("--why", help="Say for each slot why the others do not fit.")] = False,
+    forecast: Annotated[
+        bool | None,
+        typer.Option("--forecast/--no-forecast", help="Take a dry step of each cell and foretell the whole."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder, whose finished trials are left out.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes to foretell for (default: cores).")] = None,
     with_: With = None,
     as_json: Json = False,
 ) -> None:
-    """Slots of a host, their signatures, and which components fit them or why not."""
-    from .study.look import look
+    """Slots of a host, and which components fit them or why not; of a study also time, memory and disk.
+
+    --json gives the list of slots; with --forecast {"slots", "cells", "forecast"}. A dry step is taken where a study
+    file is given and the output is for people, or with --forecast.
+    """
+    from .study import look as looking
+    from .study.report.inspection import cell_lines, forecast_lines, slot_lines
     from .study.request import study_of_request
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
-    rows = look(asked)
+    rows = looking.look(asked)
+    if slot is not None:
+        names = [n for row in rows for n in (row["slot"], *row["also"])]
+        rows = [row for row in rows if slot in (row["slot"], *row["also"])]
+        if not rows:
+            raise UnknownName("slot", slot, names)
+    if forecast is None:
+        forecast = slot is None and not as_json and not (host or data) and bool(asked.design.levels)
+    cells, whole = [], None
+    if not as_json:
+        for line in slot_lines(rows, reasons=why or slot is not None):
+            print(line)
+    if forecast:
+        cells = looking.dry_steps(asked)
+        whole = looking.forecast(asked, out=out, workers=workers, cells=cells)
     if as_json:
-        _json(rows)
+        if forecast:
+            _json({"slots": rows, "cells": [c.to_json() for c in cells], "forecast": whole and whole.to_json()})
+        else:
+            _json(rows)
         return
-    for row in rows:  # lines and not a table: names must be readable whole, on any terminal
-        what = f"{row['inputs']} -> {row['outputs']}" if row["inputs"] is not None else "several shapes"
-        what = what if row["calls"] else "never called"
-        calls = f", {row['calls']} calls" if row["calls"] > 1 else ""
-        print(f"{row['slot']}: {row['module']}, {what}{calls}, {row['parameters']:,} parameters")
-        if row["calls"]:
-            print(f"    fits: {', '.join(row['fits']) or 'nothing that is registered'}")
-    print("--json says for every other component why it does not fit")
+    for line in [*cell_lines(cells), *forecast_lines(whole)]:
+        print(line)
 
 
 @app.command()

@@ -83,7 +83,14 @@ class LeaseLost(StoreError):
 
 
 class DoesNotFit(DopantError):
-    """Take fewer qubits, a smaller batch or fewer workers; the message says the largest that fits."""
+    """Take fewer qubits, a smaller batch or fewer workers; the message says the largest that fits.
+
+    needed, available: bytes, where they are known.
+    """
+
+    def __init__(self, message: str, *, needed: int | None = None, available: int | None = None):
+        self.needed, self.available = needed, available
+        super().__init__(message)
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -16,11 +16,11 @@ from torch.utils import _pytree as pytree
 
 from .. import local, pretrained, registry
 from ..designs import Ladder
-from ..errors import ConfigError, DopantError, UnknownName
+from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
+from . import forecast, provenance
 from . import plan as planning
-from . import provenance
 from .answer import write_text
 from .config import Study, Tuning, as_named
 from .files import by_name, sums
@@ -97,13 +97,15 @@ def run(
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
+    needs: dict[str, dict[str, int]] = {}
     with pretrained.places(folder, starts):
-        facts, unbuildable = check(study)
+        facts, unbuildable = check(study, needs)
     study = study.with_(unbuildable=unbuildable)
     provenance.same_data(folder / "provenance.json", facts)
     if fork:
         folder, study = _fork(folder, study, fork, files)
         provenance.same_data(folder / "provenance.json", facts)
+    forecast.refuse_disk(study, needs, folder)
     store, notes = _open(folder, study, files)
     pretrained.keep(folder, starts)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
@@ -127,6 +129,9 @@ def run(
     answer_now = StudyAnswer(folder, study)
     count = workers or os.cpu_count() or 1
     due = replan()
+    words = forecast.warn_of_workers(needs, count, planning.total(study), study.recipe) if due else None
+    if words:
+        print(f"dopant: {words}", file=sys.stderr)
     if before_start:
         before_start(answer_now, count)
     if due:
@@ -273,8 +278,10 @@ def default_name(study: Study) -> str:
     return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify({'cells': parts})[:6]}"
 
 
-def check(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
-    """Build the host once and look at every swap of every cell.
+def check(study: Study, needs: dict[str, dict[str, int]] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Build the host once and look at every swap of every cell, and whether each fits into memory (DoesNotFit).
+
+    needs: gets, for each cell, the bytes of a worker and of a checkpoint.
 
     Returns (facts of the data for provenance, {control cell that cannot be built: why}). Raises the specific error of a
     single problem of a level or variant, ConfigError with all lines of several.
@@ -311,7 +318,16 @@ def check(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
              " another is named by data=… or --data", *error.problems]
         ) from None  # fmt: skip
     for cell in cells:
-        found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)[1] if cell.swaps else []
+        filled, found = model, []
+        if cell.swaps:
+            filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
+        if filled is not None and not found and data is not None and study.task_name == "supervised":
+            try:
+                need = forecast.refuse_cell(cell.name, filled, data, study.recipe)
+                if needs is not None:
+                    needs[cell.name] = need
+            except DoesNotFit as error:
+                found = [error]
         if found and cell.role == "control":
             unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
         else:

@@ -1,0 +1,238 @@
+"""What a whole study will take: time, disk and memory, from one dry step of each cell; and the refusal of what cannot
+fit."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DoesNotFit, StoreError
+from ..memory import available, resident, show_bytes
+from ..streams import Streams
+from . import plan as planning
+from .config import Study
+from .dry import Dry, dry_steps, sizes
+
+START_SECONDS = 4.0  # of a worker: its imports and the data, measured on two machines
+TRIAL_SECONDS = 0.3  # of a trial beside its steps: building, cost ledger, files, lease
+SMALL_FILES = 6000  # bytes of a trial's JSON files beside its metrics, and its rows in the index
+LINE = 420  # bytes of an epoch's line of metrics
+STUDY_FILES = 120_000  # bytes of a study beside its trials: page, tables, index, provenance
+_BASE = 400 << 20  # the most that a worker holds before its first trial; a caller may hold more
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """trials: still to run, of `planned`. seconds: until the end, with `workers` at once, no more than cores or trials.
+    core_seconds: of all trials. disk: bytes still to be written; disk_free. worker_memory: of the largest cell, base
+    included; memory_available on `device`. problems: what will not fit, in words."""
+
+    planned: int
+    trials: int
+    workers: int
+    cores: int
+    seconds: float
+    core_seconds: float
+    disk: int
+    disk_free: int
+    worker_memory: int
+    memory_available: int
+    device: str
+    workers_that_fit: int
+    assumption: str
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def forecast(
+    study: Study,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    cells: Sequence[Dry] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Forecast | None:
+    """What `dp.run(study, out=out, workers=workers)` has still to do, given one dry step a cell (taken now unless
+    `cells` has them). None where the study has no cells that can be stepped (another task than "supervised").
+
+    out: the study's folder; finished trials in it are left out. files: sums of `--with` files, as in a plan.
+    Assumes that workers share the cores evenly and do not slow each other down otherwise; on a busy machine it takes
+    longer. Early stopping is not foreseen. Cost: that of `dry_steps`.
+    """
+    from ..tasks.build import build_data, device_of
+
+    dry = {row.cell: row for row in (dry_steps(study) if cells is None else cells)}
+    if not dry:
+        return None
+    recipe = study.recipe
+    first = planning.describe(study, planning.cells(study)[0], 0, recipe, {})
+    data = build_data(first, Streams(study.seed, 0))
+    folder = _folder(study, out)
+    rows = _rows(folder)
+    left = _left(study, rows, files or {})
+    batch, eval_batch = sizes(recipe, data)
+    steps = math.ceil(len(data.train) / batch)
+    seconds = disk = 0.0
+    held = {row["id"]: row["epochs"] or 0 for row in rows if row["state"] == "done"}
+    for cell, trial_id, epochs, tuning in left:
+        row = dry[cell]
+        count = max(0, epochs - held.get(trial_id, 0))
+        scored = len(data.validation) * (count + 1) + (0 if tuning else len(data.test))
+        if study.protocol == "published":
+            scored += len(data.test) * count
+        seconds += count * steps * row.step_seconds + scored / eval_batch * row.evaluation_seconds + TRIAL_SECONDS
+        best = row.state / 3 if recipe.early_stop else 0
+        if trial_id not in held:
+            disk += 2 * (row.state + best) + (0 if tuning else row.items) + SMALL_FILES
+        disk += LINE * count
+    cores = os.cpu_count() or 1
+    wanted = workers or cores
+    at_once = max(1, min(wanted, len(left)))
+    rounds = math.ceil(len(left) / at_once) / max(1e-9, len(left) / at_once) if left else 1.0
+    speed = min(at_once, max(1, cores // recipe.threads))
+    if left:
+        disk += STUDY_FILES + at_once * max(row.state for row in dry.values())  # a third generation while it is written
+    device = device_of(recipe.device)
+    room = available(device)
+    memory = max(worker_memory(row.memory, device) for row in dry.values())
+    fit = max(0, room.bytes // max(1, memory))
+    free = shutil.disk_usage(_existing(folder)).free
+    problems = []
+    if disk > free:
+        problems.append(disk_words(disk, free, folder))
+    if memory > room.bytes:
+        problems.append(
+            f"a worker needs {show_bytes(memory)} of memory, and {show_bytes(room.bytes)} are available ({room.where})"
+        )
+    elif at_once > fit:
+        problems.append(workers_words(at_once, memory, room.bytes, fit))
+    return Forecast(
+        planning.total(study), len(left), at_once, cores, seconds / speed * rounds + (START_SECONDS if left else 0.0),
+        seconds, int(disk), free, memory, room.bytes, str(device), fit,
+        f"{at_once} workers share {cores} cores evenly and nothing else runs", tuple(problems),
+    )  # fmt: skip
+
+
+def worker_memory(step: int, device: Any) -> int:
+    """Bytes of a worker on `device`: its step, and on the CPU the process itself and what the C library keeps."""
+    if device.type != "cpu":
+        return step
+    return step + min(step, 64 << 20) + min(resident() or _BASE, _BASE)
+
+
+def workers_words(workers: int, memory: int, room: int, fit: int) -> str:
+    return (
+        f"{workers} workers of {show_bytes(memory)} need {show_bytes(workers * memory)} of memory, and "
+        f"{show_bytes(room)} are available; --workers {max(1, fit)} fits"
+    )
+
+
+def disk_words(disk: float, free: int, folder: Path) -> str:
+    return (
+        f"the study will write {show_bytes(disk)} below {str(folder)!r}, and {show_bytes(free)} are free there; free "
+        "some, name another folder with --out, or take fewer replicates"
+    )
+
+
+def _folder(study: Study, out: str | Path | None) -> Path:
+    from .run import default_name
+
+    return Path(out) if out else Path("runs") / (study.name or default_name(study))
+
+
+def _existing(path: Path) -> Path:
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a study, read from a copy of its index: a look leaves no file behind."""
+    from .store import Store
+
+    if not (folder / "index.sqlite").is_file():
+        return []
+    with tempfile.TemporaryDirectory(prefix="dopant-") as scratch:
+        for file in folder.glob("index.sqlite*"):
+            shutil.copy(file, scratch)
+        with Store.open(scratch) as store:
+            return store.rows()
+
+
+def _left(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) -> list[tuple[str, str, int, bool]]:
+    """(cell, identifier, epochs, is it tuning) of every trial that is still to run: the main ones of an untuned arm
+    under the recipe's learning rate, which costs the same."""
+    from .run import higher_is_better
+
+    due = planning.plan(study, rows, files=files, higher_is_better=higher_is_better(study))
+    found = [(t.cell, t.id, t.epochs or 0, t.phase == "tuning") for t in due]
+    if study.tuning and planning.choose(study, files, rows, higher_is_better(study)) is None:
+        found += [(t.cell, t.id, t.epochs or 0, False) for t in planning.main_trials(study, files, {})]
+    return found
+
+
+# --- before a run ---------------------------------------------------------------------------------------------------
+
+
+def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int]:
+    """Raise DoesNotFit unless a worker can train this network here; {"memory": bytes of a worker, "state": …}.
+
+    The message has the largest batch that fits. Cost: a step or two of two samples; where that leaves room for doubt a
+    trace of the whole step, which takes no memory.
+    """
+    from ..tasks.build import device_of
+    from ..training.footprint import Meter
+
+    device = device_of(recipe.device)
+    batch, eval_batch = sizes(recipe, data)
+    room = available(device)
+    meter = Meter(model, data.train, recipe, device)
+    cores = os.cpu_count() or 1
+    foot = meter.footprint(batch, eval_batch, enough=room.bytes // (4 * cores))
+    memory = worker_memory(foot.bytes, device)
+    if memory > room.bytes:
+        left = room.bytes - (memory - foot.bytes)
+        evaluation = foot.evaluation >= foot.train
+        largest = meter.largest(left, evaluation)
+        key, what = ("eval_batch", "evaluation") if evaluation else ("batch", "a training step")
+        count = eval_batch if evaluation else batch
+        advice = f"the largest that fits is recipe.{key} = {largest}" if largest else "not even one sample fits"
+        raise DoesNotFit(
+            f"cell {name!r}: {what} of {count:,} samples needs {show_bytes(memory)} of memory in a worker, and "
+            f"{show_bytes(room.bytes)} are available ({room.where}); {advice}",
+            needed=memory,
+            available=room.bytes,
+        )
+    return {"memory": memory, "state": foot.fixed}
+
+
+def refuse_disk(study: Study, needs: Mapping[str, Mapping[str, int]], folder: Path) -> None:
+    """Raise StoreError where the checkpoints alone cannot fit on the disk of `folder`."""
+    if not needs:
+        return
+    due = _left(study, _rows(folder), {})
+    disk = sum(2 * needs[cell]["state"] for cell, *_ in due if cell in needs)
+    free = shutil.disk_usage(_existing(folder)).free
+    if disk > free:
+        raise StoreError(disk_words(disk, free, folder))
+
+
+def warn_of_workers(needs: Mapping[str, Mapping[str, int]], workers: int, trials: int, recipe: Any) -> str | None:
+    """What to say where so many workers at once do not fit into memory; None where they do."""
+    from ..tasks.build import device_of
+
+    if not needs:
+        return None
+    memory = max(need["memory"] for need in needs.values())
+    room = available(device_of(recipe.device)).bytes
+    at_once = max(1, min(workers, trials))
+    return workers_words(at_once, memory, room, room // memory) if at_once * memory > room else None
