@@ -215,7 +215,7 @@ def test_a_worker_that_cannot_start_shows_the_end_of_its_log(store, monkeypatch)
 def test_a_with_file_that_fails_is_the_same_error_as_in_this_process(store, tmp_path):
     store.add([toy_task.trial()])
     (tmp_path / "my_layer.py").write_text("import not_there\n")
-    with pytest.raises(ConfigError, match=r"my_layer\.py' fails to import: ModuleNotFoundError"):
+    with pytest.raises(ConfigError, match=r"my_layer\.py' fails to import: line 1: it needs the package 'not_there'"):
         run_local(store.folder, 1, [tmp_path / "my_layer.py"])
     assert store.counts()["pending"] == 1
 
