@@ -1,8 +1,8 @@
 """Whether a component can be built here at all, asked before a byte of it is taken.
 
-The factory runs once on fake tensors, which have shapes and no contents. What is large is also called and trained for a
-step of two samples, since a layer may need far more than its weights. A factory that fakes cannot pass through is left
-to the guard around the real building.
+What asks for more than some megabytes is built on fake tensors, which have shapes and no contents, and is also called
+and trained for a step of two samples, since a layer may need far more than its weights. A factory that fakes cannot pass
+through is left to the guard around the real building.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ._build import takes
 from .errors import DoesNotFit
-from .memory import Tracker, available, show_bytes
+from .memory import Guard, Tracker, available, show_bytes
 from .registry import ComponentInfo
 from .streams import default_generators
 
 _LARGE = 1 << 26  # bytes of weights from which a call is looked at too
+_SHARE = 0.9  # of what is available: what is estimated to a few per cent must not take the last of it
 _TRIES = 40  # values of an option that are tried to find the largest that fits
 
 
@@ -30,11 +31,14 @@ def refuse_too_large(
 ) -> None:
     """Raise DoesNotFit, with the bytes and the largest value of each whole-number option that fits.
 
-    Cost: some 0.1 ms an operation of the factory, and no memory.
+    Cost: one building of what is small; else some 0.1 ms an operation of the factory, and no memory.
     """
+    if _is_small(info, old, signature, options, target):
+        return
     needed = _needs(info, old, signature, options, slot, target)
     room = available(_device(old))
-    if needed is None or needed <= room.bytes:
+    most = int(_SHARE * room.bytes)
+    if needed is None or needed <= most:
         return
     words = (
         f"slot {slot!r}: {info.name!r} needs {show_bytes(needed)} of memory, and {show_bytes(room.bytes)} are available"
@@ -44,11 +48,28 @@ def refuse_too_large(
     for name, value in options.items():
         if type(value) is int and value > 1:
             best = _largest(
-                value, lambda v, name=name: _needs(info, old, signature, {**options, name: v}, slot, target), room.bytes
+                value, lambda v, name=name: _needs(info, old, signature, {**options, name: v}, slot, target), most
             )
             fitting += [f"{name}={best}"] if best else []
     words += f"; the largest that fits is {' or '.join(fitting)}" if fitting else "; choose a smaller component"
     raise DoesNotFit(words, needed=needed, available=room.bytes)
+
+
+def _is_small(info: ComponentInfo, old: Any, signature: Any, options: dict[str, Any], target: Any) -> bool:
+    """Whether it is built from tensors of few bytes altogether, which is tried: fakes take a second to be imported."""
+    try:
+        with default_generators(), Guard(info.name, {"cpu": _LARGE, "cuda": _LARGE}):
+            info.factory(copy.deepcopy(old), signature, **options, **_extras(info, target))
+    except DoesNotFit:
+        return False
+    except Exception:  # the real building will tell
+        return True
+    return True
+
+
+def _extras(info: ComponentInfo, target: Any) -> dict[str, Any]:
+    extras: dict[str, Any] = {"target": target} if takes(info, "target") else {}
+    return extras | ({"generator": torch.Generator()} if takes(info, "generator") else {})
 
 
 def _device(old: Any) -> torch.device:
@@ -85,13 +106,10 @@ def _needs(
     from .training.footprint import forget_fakes
 
     tracker, called = _Guess(), False
-    extras: dict[str, Any] = {"target": target} if takes(info, "target") else {}
-    if takes(info, "generator"):
-        extras["generator"] = torch.Generator()
     with default_generators(), _disable_current_modes(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         try:
             with tracker:
-                built: Any = info.factory(copy.deepcopy(old), signature, **options, **extras)
+                built: Any = info.factory(copy.deepcopy(old), signature, **options, **_extras(info, target))
             modules = list(built.values()) if isinstance(built, dict) else [built]
             weights = sum(t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()])
             if weights >= _LARGE and not isinstance(built, dict) and signature.calls:

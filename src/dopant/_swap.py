@@ -126,7 +126,8 @@ def together(errors: Sequence[DopantError]) -> DopantError:
         return errors[0]
     every = list(dict.fromkeys(line for error in errors for line in lines(error)))
     if all(isinstance(error, DoesNotFit) for error in errors):
-        return DoesNotFit("\n".join(every))
+        largest = max(errors, key=lambda error: getattr(error, "needed", None) or 0)
+        return DoesNotFit("\n".join(every), needed=largest.needed, available=largest.available)  # type: ignore
     if all(isinstance(error, ComponentRefused) for error in errors):
         return ComponentRefused(every, getattr(errors[0], "law", None))
     if all(isinstance(error, (SlotMismatch, ComponentRefused)) for error in errors):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ ENOUGH_SECONDS = 2.0  # a step that takes longer is timed once
 
 @dataclass(frozen=True)
 class Dry:
-    """What one cell costs. seconds: of a training step, and of a batch of evaluation. memory: estimated bytes alive at
+    """What one cell costs. seconds: of a training step, of a batch of evaluation, and of an
+    epoch's end, which writes its metrics and a checkpoint. memory: estimated bytes alive at
     once (see Footprint); measured: on a GPU what was allocated at most, on the CPU how much the process grew (less than
     estimated where it could use again what earlier cells had left). state: bytes of a checkpoint, items: of the
     predictions on the test set. flops: of a forward pass, a sample; None where they cannot be counted."""
@@ -38,6 +40,7 @@ class Dry:
     flops: float | None
     step_seconds: float
     evaluation_seconds: float
+    save_seconds: float
     memory: int
     measured: int | None
     how: str
@@ -114,7 +117,17 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
     room = available(device)
     if foot.bytes > room.bytes:  # it would only be killed
         return Dry(
-            cell.name, _count(model), flops, float("nan"), float("nan"), foot.bytes, None, foot.how, foot.fixed, 0
+            cell.name,
+            _count(model),
+            flops,
+            float("nan"),
+            float("nan"),
+            float("nan"),
+            foot.bytes,
+            None,
+            foot.how,
+            foot.fixed,
+            0,
         )
     loop = Loop(
         model, data, recipe, streams, Nowhere(), epochs=recipe.epochs, slots=watched(model, cell.swaps),
@@ -136,10 +149,11 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
                 break
         state = sum(t.numel() * t.element_size() for t in flatten(loop.state())[1].values())
         evaluation, items = _evaluation(loop, data, device)
+        saving = _saving(loop.state())
         grown = max(grown, (_used(device) or 0) - (before or 0))
     measured = None if before is None else grown
     return Dry(
-        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, foot.bytes, measured, foot.how,
+        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, saving, foot.bytes, measured, foot.how,
         state, items,
     )  # fmt: skip
 
@@ -151,7 +165,7 @@ def sizes(recipe: Any, data: Any) -> tuple[int, int]:
 
 
 def _evaluation(loop: Any, data: Any, device: torch.device) -> tuple[float, int]:
-    """(seconds of a full batch of evaluation, bytes of the test set's rows). On training items: no test item is read."""
+    """(seconds of a full batch of evaluation, bytes of all test items' rows), from training items."""
     from dataclasses import replace
 
     from ..datasets.source import Split
@@ -169,6 +183,21 @@ def _evaluation(loop: Any, data: Any, device: torch.device) -> tuple[float, int]
     share = max(len(data.validation), len(data.test), 1)
     full = min(loop.recipe.eval_batch, share) / len(split)
     return seconds[-1] * full, round(row * len(data.test))
+
+
+def _saving(state: Any) -> float:
+    """Seconds of the end of an epoch, in a folder that is removed again; its disk may be faster than the study's."""
+    from .checkpoint import write
+    from .folder import append_line
+
+    seconds = []
+    with tempfile.TemporaryDirectory(prefix="dopant-") as scratch:
+        for generation in range(1, TIMED + 1):
+            start = time.perf_counter()
+            append_line(Path(scratch) / "metrics.jsonl", {"epoch": generation})
+            write(Path(scratch), generation, state)
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def _count(model: Any) -> int:

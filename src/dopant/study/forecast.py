@@ -88,7 +88,11 @@ def forecast(
         scored = len(data.validation) * (count + 1) + (0 if tuning else len(data.test))
         if study.protocol == "published":
             scored += len(data.test) * count
-        seconds += count * steps * row.step_seconds + scored / eval_batch * row.evaluation_seconds + TRIAL_SECONDS
+        seconds += (
+            count * (steps * row.step_seconds + row.save_seconds)
+            + scored / eval_batch * row.evaluation_seconds
+            + TRIAL_SECONDS
+        )
         best = row.state / 3 if recipe.early_stop else 0
         if trial_id not in held:
             disk += 2 * (row.state + best) + (0 if tuning else row.items) + SMALL_FILES

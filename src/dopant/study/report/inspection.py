@@ -59,8 +59,8 @@ def forecast_lines(whole: Any) -> Iterator[str]:
     )
     yield f"disk: {show_bytes(whole.disk)} will be written, {show_bytes(whole.disk_free)} are free"
     yield (
-        f"memory: {show_bytes(whole.worker_memory)} a worker at most, {show_bytes(whole.memory_available)} are available"
-        f" on {whole.device}: room for {whole.workers_that_fit} workers"
+        f"memory: {show_bytes(whole.worker_memory)} a worker at most, {show_bytes(whole.memory_available)} available on"
+        f" {whole.device}: room for {whole.workers_that_fit} workers"
     )
     for problem in whole.problems:
         yield f"does not fit: {problem}"
