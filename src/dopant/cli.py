@@ -301,20 +301,20 @@ def inspect(
     from .study.request import study_of_request
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
+    if forecast is None:
+        forecast = slot is None and not as_json and not (host or data) and bool(asked.design.levels)
+    cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
     if slot is not None:
         names = [n for row in rows for n in (row["slot"], *row["also"])]
         rows = [row for row in rows if slot in (row["slot"], *row["also"])]
         if not rows:
             raise UnknownName("slot", slot, names)
-    if forecast is None:
-        forecast = slot is None and not as_json and not (host or data) and bool(asked.design.levels)
-    cells, whole = [], None
+    whole = None
     if not as_json:
         for line in slot_lines(rows, reasons=why or slot is not None):
             print(line)
     if forecast:
-        cells = looking.dry_steps(asked)
         whole = looking.forecast(asked, out=out, workers=workers, cells=cells)
     if as_json:
         if forecast:

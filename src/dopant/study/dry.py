@@ -79,9 +79,12 @@ def dry_steps(study: Study) -> list[Dry]:
     a few steps and two batches of evaluation.
     """
     from ..tasks.build import build_data
+    from .run import check
 
     if study.task_name != "supervised" or study.data is None:
         return []
+    # What cannot be built, or cannot fit, is refused before any of it is taken.
+    study = study.with_(unbuildable=check(study, {})[1])
     with default_generators():
         threads = torch.get_num_threads()
         torch.set_num_threads(study.recipe.threads)
@@ -153,8 +156,8 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
         grown = max(grown, (_used(device) or 0) - (before or 0))
     measured = None if before is None else grown
     return Dry(
-        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, saving, foot.bytes, measured, foot.how,
-        state, items,
+        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, saving, foot.bytes, measured,
+        foot.how, state, items,
     )  # fmt: skip
 
 
