@@ -7,7 +7,11 @@ pass through is left to the guard around the real building.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -106,7 +110,8 @@ def _needs(
     from .training.footprint import forget_fakes
 
     tracker, called = _Guess(), False
-    with default_generators(), _disable_current_modes(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
+    fakes = FakeTensorMode(allow_non_fake_inputs=True)
+    with _quiet(), default_generators(), _disable_current_modes(), fakes as fake:
         try:
             with tracker:
                 built: Any = info.factory(copy.deepcopy(old), signature, **options, **_extras(info, target))
@@ -125,6 +130,19 @@ def _needs(
             if called and tracker.left():
                 forget_fakes(fake)
     return peak
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's log and warnings: what fakes cannot pass through is an answer here, not an accident."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 class _Guess(Tracker):

@@ -231,6 +231,8 @@ def _build(
             if sizes:
                 refuse_too_large(of, old, signature, of_options, slot, old)
             target = make(of, copy.deepcopy(old), signature, of_options, streams, slot, old)
+            if of.mode == "insert":  # what stands in the slot is the old module with the component after it
+                target = place(of, copy.deepcopy(old), target, 1)
     request.held = old if info.mode == "wrap" else target
     # A factory may take its module apart; where the old one stays beside the new, it works on a copy. A wrapper holds
     # the old module itself: its weights are the slot's, not a second set.

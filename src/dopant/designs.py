@@ -131,6 +131,8 @@ class Ladder:
                 changed = dict(swaps)
                 for slot in slots:
                     changed[slot] = {"component": control, "of": added[slot]}
+                    if "mix" in added[slot]:  # the old module stays beside the control as it does beside the component
+                        changed[slot]["mix"] = added[slot]["mix"]
                 cell_name = f"{name}, {'+'.join(slots)}={control}"
                 cells.append(
                     Cell(cell_name, number, changed, "control", control, components.get(control).control or "ablation")

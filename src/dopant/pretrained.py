@@ -55,8 +55,7 @@ def read(path: str | Path) -> Tensors:
                 f"checkpoint: {str(path)!r} holds more than tensors, which loading would have to run as code; save the "
                 "state dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
             ) from error
-        text = f"checkpoint: {str(path)!r} is neither a safetensors nor a torch file: {words[:200]}"
-        raise ConfigError(text) from error
+        raise ConfigError(f"checkpoint: {str(path)!r} is neither a safetensors nor a torch file") from error
     return as_tensors(content, str(path))
 
 
@@ -94,7 +93,8 @@ def digest(tensors: Tensors) -> str:
 def spec_of(value: Any) -> dict[str, Any]:
     """A host's `checkpoint` in its full form: {"file": path} or {"sha256": digest}, and perhaps {"leave": [names]}.
 
-    leave: names (or beginnings of names, at a dot) of what stays as the host was built, such as a head.
+    leave: names (or beginnings of names, at a dot) of what stays as the host was built, such as a head, and of what the
+        file holds and the host does not have.
     Raises ConfigError for another form.
     """
     table = {"file": value} if isinstance(value, (str, Path)) else value
@@ -198,7 +198,7 @@ def load(model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
         f"study.host.checkpoint: leave names {start!r}, which the host does not have"
         + hint(nearest(start, [n for n, _ in model.named_modules() if n]))
         for start in leave
-        if not any(name == start or name.startswith(start + ".") for name in known)
+        if not any(name == start or name.startswith(start + ".") for name in [*known, *tensors])
     ]
     given = {name for name in tensors if not left(name)}
     memory = {known[name].data_ptr() for name in given if name in known and known[name].numel()}
@@ -206,7 +206,11 @@ def load(model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
     wanted = {n for n in known if not left(n) and (n in given or known[n].data_ptr() not in memory)}
     for what, names in (("lacks", wanted - given), ("holds, and the host does not have,", given - wanted)):
         if names:
-            problems.append(f"study.host.checkpoint: it {what} {_some(names)}")
+            beginnings = sorted({name.split(".")[0] for name in names})
+            problems.append(
+                f"study.host.checkpoint: it {what} {_some(names)}; to leave that out: "
+                f'checkpoint = {{file = "…", leave = {beginnings[:_SHOWN]}}}'
+            )
     shapes = [
         f"{name} ({_shape(tensors[name])} in the checkpoint, {_shape(known[name])} in the host)"
         for name in sorted(wanted & given)

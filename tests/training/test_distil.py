@@ -191,3 +191,27 @@ def test_a_slot_without_a_real_output_is_refused():
     host = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), Indices())
     with pytest.raises(dp.ConfigError, match="slot '2' gives no real tensor"):
         Distillation(host, copy.deepcopy(host), ["2"], measure(host, torch.randn(4, 1, 8, 8)))
+
+
+def test_an_old_module_that_gives_zero_is_imitated_without_dividing_by_it():
+    host = teacher()
+    nn.init.zeros_(host.middle.weight)
+    nn.init.zeros_(host.middle.bias)
+    student = copy.deepcopy(host)
+    student.middle = nn.Linear(16, 12)
+    d = Distillation(host, student, ["middle"], measure(host, torch.randn(4, 1, 8, 8)))
+    x = torch.randn(8, 1, 8, 8)
+    loss, _ = d(x)
+    with torch.no_grad():
+        by_hand = student.middle(host.first(x.flatten(1))).square().mean()
+    assert float(loss) == pytest.approx(float(by_hand), rel=1e-5)
+    assert torch.isfinite(student.middle.weight.grad).all()
+
+
+def test_what_a_mix_keeps_of_the_old_module_does_not_move_while_distilling(digits):
+    host = teacher()
+    swaps = {"middle": {"component": "bottleneck-mlp", "mix": 0.5}}
+    student = dp.swap(host, swaps, torch.randn(4, 1, 8, 8))
+    d = Distillation(host, student, ["middle"], measure(host, torch.randn(4, 1, 8, 8)))
+    moving = {id(p) for p in d.parameters()}
+    assert moving == {id(p) for p in student.middle.new.parameters()}

@@ -120,7 +120,7 @@ def test_its_costs_are_counted_once():
     of = {"component": ComponentInfo("costly", lambda old, signature: Costly())}
     new = dp.swap(nn.Sequential(nn.ReLU()), {"0": {"component": "shuffled-labels", "of": of}}, torch.randn(4, 3))
     costs = ledger(new, torch.randn(2, 3), 2, batch=8)
-    assert (costs["gates"], costs["flops_declared"]) == (10, 100)
+    assert costs["gates"] == 10 and costs["flops_declared"] == pytest.approx(100)
 
 
 def test_all_tensors_of_the_targets_move_together():

@@ -38,6 +38,7 @@ class Answer:
     def __repr__(self) -> str:
         counts = ", ".join(f"{key} {self.counts[key]}" for key in ("planned", "done", "failed"))
         lines = [f"<{type(self).__name__} {self.name!r}: {counts}>", *self.verdicts]
+        lines += [f"failed: {line}" for line in getattr(self, "failures", [])[:3]]
         return "\n".join(lines)
 
     def report(self, path: str | Path | None = None) -> Path:

@@ -105,11 +105,14 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
     from ..tasks.supervised import watched
     from ..training.footprint import Meter
     from ..training.loop import Loop
+    from ..training.regimes import freeze_rest
     from .checkpoint import flatten
 
     recipe, streams = study.recipe, Streams(study.seed, 0)
     description = planning.describe(study, cell, 0, recipe, {})
     model = build_model(description, streams, data)
+    if "trained_slots" in description:
+        freeze_rest(model, description["trained_slots"])
     device = device_of(recipe.device)
     batch, eval_batch = sizes(recipe, data)
     foot = Meter(model, data.train, recipe, device).footprint(batch, eval_batch)

@@ -82,9 +82,12 @@ def forecast(
     steps = math.ceil(len(data.train) / batch)
     seconds = disk = 0.0
     held = {row["id"]: row["epochs"] or 0 for row in rows if row["state"] == "done"}
+    swapped = {cell.name for cell in planning.cells(study) if cell.swaps}
     for cell, trial_id, epochs, tuning in left:
         row = dry[cell]
         count = max(0, epochs - held.get(trial_id, 0))
+        if recipe.regime == "distil" and cell in swapped and trial_id not in held:
+            count += recipe.distil_epochs  # each with a pass over validation for the imitation error, as an epoch's
         scored = len(data.validation) * (count + 1) + (0 if tuning else len(data.test))
         if study.protocol == "published":
             scored += len(data.test) * count
@@ -219,11 +222,16 @@ def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int]
     return {"memory": memory, "state": foot.fixed}
 
 
-def refuse_disk(study: Study, needs: Mapping[str, Mapping[str, int]], folder: Path) -> None:
+def cells_left(study: Study, folder: Path, files: Mapping[str, str]) -> set[str]:
+    """Names of the cells that have trials still to run in `folder`."""
+    return {cell for cell, *_ in _left(study.with_(unbuildable={}), _rows(folder), files)}
+
+
+def refuse_disk(study: Study, needs: Mapping[str, Mapping[str, int]], folder: Path, files: Mapping[str, str]) -> None:
     """Raise StoreError where the checkpoints alone cannot fit on the disk of `folder`."""
     if not needs:
         return
-    due = _left(study, _rows(folder), {})
+    due = _left(study, _rows(folder), files)
     disk = sum(2 * needs[cell]["state"] for cell, *_ in due if cell in needs)
     free = shutil.disk_usage(_existing(folder)).free
     if disk > free:

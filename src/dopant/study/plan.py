@@ -5,6 +5,7 @@ Resuming and growing are the same call: the study says what there should be, the
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 from ..designs import Cell, Contrast
 from ..errors import ConfigError
 from ..recipe import Recipe
+from ..registry import components
 from .config import Study, as_named
 from .files import used
 from .trial import FORMAT, Trial
@@ -20,7 +22,18 @@ from .trial import FORMAT, Trial
 
 def cells(study: Study) -> list[Cell]:
     """The study's cells; without controls where it says so, and without those that cannot be built."""
-    return [cell for cell in study.design.cells(study.controls) if cell.name not in study.unbuildable]
+    cells = [cell for cell in study.design.cells(study.controls) if cell.name not in study.unbuildable]
+    return [_at_batch(cell, study.recipe.batch) if cell.role == "control" else cell for cell in cells]
+
+
+def _at_batch(cell: Cell, batch: int) -> Cell:
+    """A control's cell with the recipe's batch for components that ask for it: work done once a step weighs by it."""
+
+    def asks(spec: Mapping[str, Any]) -> bool:
+        known = spec["component"] in components and "of" in spec and "batch" not in spec
+        return known and "batch" in inspect.signature(components.get(spec["component"]).factory).parameters
+
+    return replace(cell, swaps={s: {**spec, "batch": batch} if asks(spec) else spec for s, spec in cell.swaps.items()})
 
 
 def contrasts(study: Study) -> list[Contrast]:

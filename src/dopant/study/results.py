@@ -284,6 +284,17 @@ class StudyAnswer(Answer):
                 "cannot know what the checkpoint was trained on: had it seen items that are tested here, scores of "
                 "every level would be too high."
             )
+        unlabelled = any(cell.control == "shuffled-labels" for cell in self.cells)
+        if unlabelled and (checkpoint or study.recipe.regime == "distil"):
+            notes.append(
+                "Shuffled labels: the start, or the distillation, has seen true labels, so a score above chance is no "
+                "sign of a leak here."
+            )
+        if study.recipe.regime != "all" and not checkpoint and callable_host(study.design.host):
+            notes.append(
+                f"Regime {study.recipe.regime} without a checkpoint: the host starts from random weights"
+                + (", and everything outside the slots stays at them." if study.recipe.regime == "freeze" else ".")
+            )
         if study.recipe.regime == "freeze":
             notes.append(
                 f"Regime freeze: in every cell only the slots {', '.join(study.slots())} were trained (at level 0 the "
@@ -295,7 +306,24 @@ class StudyAnswer(Answer):
                 "epochs, then the whole network was trained; cells with more components had more steps in all. The "
                 "imitation error is that of the component alone, on the old module's inputs."
             )
+            notes += self._poor_imitations()
         return notes
+
+    def _poor_imitations(self) -> list[str]:
+        """A sentence for each component of a level that gives less than half of what the old module varied by."""
+        done: Any = self.trials[self.trials["status"] == "done"]
+        prefix = "imitation_end_"
+        found = []
+        for cell in self.cells:
+            mine: Any = done[done["cell"] == cell.name] if cell.role == "level" else done.iloc[:0]
+            for column in (c for c in mine.columns if c.startswith(prefix) and mine[c].notna().any()):
+                error = float(mine[column].mean())
+                if error > 0.5:
+                    found.append(
+                        f"{cell.name}: what stands in {column.removeprefix(prefix)} did not learn to imitate the old "
+                        f"module (error {error:.2g}; 1 is its mean output): raise recipe.distil_epochs or distil_lr."
+                    )
+        return found
 
     def write_tables(self) -> None:
         """effects.csv and trials.csv in the study's folder."""

@@ -99,13 +99,13 @@ def run(
     files = sums(with_files)
     needs: dict[str, dict[str, int]] = {}
     with pretrained.places(folder, starts):
-        facts, unbuildable = check(study, needs)
+        facts, unbuildable = check(study, needs, forecast.cells_left(study, folder, files))
     study = study.with_(unbuildable=unbuildable)
     provenance.same_data(folder / "provenance.json", facts)
     if fork:
         folder, study = _fork(folder, study, fork, files)
         provenance.same_data(folder / "provenance.json", facts)
-    forecast.refuse_disk(study, needs, folder)
+    forecast.refuse_disk(study, needs, folder, files)
     store, notes = _open(folder, study, files)
     pretrained.keep(folder, starts)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
@@ -278,7 +278,9 @@ def default_name(study: Study) -> str:
     return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify({'cells': parts})[:6]}"
 
 
-def check(study: Study, needs: dict[str, dict[str, int]] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+def check(
+    study: Study, needs: dict[str, dict[str, int]] | None = None, due: set[str] | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Build the host once and look at every swap of every cell, and whether each fits into memory (DoesNotFit).
 
     needs: gets, for each cell, the bytes of a worker and of a checkpoint.
@@ -286,9 +288,11 @@ def check(study: Study, needs: dict[str, dict[str, int]] | None = None) -> tuple
     Returns (facts of the data for provenance, {control cell that cannot be built: why}). Raises the specific error of a
     single problem of a level or variant, ConfigError with all lines of several.
     """
+    from .._copy import copy_module
     from .._slots import measure_all
     from .._swap import attempt, together
     from ..tasks.build import build_data, build_host, device_of, sample_of
+    from ..training.regimes import freeze_rest
 
     device_of(study.recipe.device)
     if not registry.tasks.get(study.task_name).networks:
@@ -321,14 +325,19 @@ def check(study: Study, needs: dict[str, dict[str, int]] | None = None) -> tuple
         filled, found = model, []
         if cell.swaps:
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
-        if filled is not None and not found and data is not None and study.task_name == "supervised":
+        asked = due is None or cell.name in due  # finished cells need no memory any more
+        if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
+            if study.recipe.regime == "freeze":
+                filled = copy_module(filled)
+                freeze_rest(filled, study.slots())
             try:
                 need = forecast.refuse_cell(cell.name, filled, data, study.recipe)
                 if needs is not None:
                     needs[cell.name] = need
             except DoesNotFit as error:
                 found = [error]
-        if found and cell.role == "control":
+        # What is short of memory today is no property of a control: it must not leave the study for that.
+        if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
             unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
         else:
             errors += found

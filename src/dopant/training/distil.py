@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from .._place import Inserted, Mixed
 from .._slots import Signature, Spec
 from ..errors import ConfigError
 from .lifecycle_calls import call_model, extra_losses
@@ -66,24 +67,26 @@ class Distillation:
             )  # fmt: skip
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained: the parameters of whatever stands in the slots."""
+        """What is trained: the parameters of what stands in the slots, less those of an old module that a mix keeps
+        beside it or an insertion before it. A wrapper is trained with what it wraps."""
         for slot in self.slots:
-            yield from self.student.get_submodule(slot).parameters()
+            module = self.student.get_submodule(slot)
+            yield from (module.new if isinstance(module, (Mixed, Inserted)) else module).parameters()
 
     def __call__(self, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """(loss, extra losses) of a batch, gradients in place.
 
-        The loss is the sum over slots of the squared error over the variance of the old output in this batch.
+        The loss is the sum over slots of the squared error over the variance of the old output in this batch (over its
+        square where it hardly varies, and the plain mean where it is zero, as after a branch that starts at zero).
         """
         loss: Tensor | None = None
         for slot, old, new in self._pairs(inputs):
             for target, output in zip(old, new, strict=True):
-                spread = (target - target.mean(dim=0)).square().sum() if len(target) > 1 else target.square().sum()
-                floor = torch.finfo(target.dtype).eps * target.square().sum() + torch.finfo(target.dtype).tiny
-                part = (output - target).square().sum() / torch.maximum(spread, floor) / len(self.axes[slot])
+                part = (output - target).square().sum() / _scale(target) / len(self.axes[slot])
                 loss = part if loss is None else loss + part
         assert loss is not None  # __init__ has seen an output for each slot
-        extra = extra_losses(self.student)
+        # of what was called: a module outside the slots has made no call, and its losses would be of an older one
+        extra = {k: v for slot in self.slots for k, v in extra_losses(self.student, slot).items()}
         total = loss + sum(extra.values()) if extra else loss
         if total.requires_grad:  # a frozen component has nothing to learn
             total.backward()
@@ -149,6 +152,14 @@ class Distillation:
             for handle in handles:
                 handle.remove()
         return found
+
+
+def _scale(target: Tensor) -> Tensor:
+    """What a squared error is divided by: never so little that rounding decides."""
+    square = target.square().sum()
+    spread = (target - target.mean(dim=0)).square().sum()
+    least = torch.where(square > 0, square, torch.full_like(square, target.numel()))
+    return torch.where(spread > 1e-6 * square, spread, least)
 
 
 def _copied(tree: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from ..errors import TrialFailed
 from ..lifecycle import Lifecycle, Phase
 from ..streams import Streams
-from .reseed import DRAWS
+from .reseed import DRAWS, stream_names
 
 
 def participants(model: nn.Module) -> dict[str, Any]:
@@ -23,10 +23,16 @@ def participants(model: nn.Module) -> dict[str, Any]:
 def _taking_part(model: nn.Module, kind: str) -> Iterator[tuple[str, Any]]:
     """The participants one by one, each with random draws of its own for this hook."""
     draws = vars(model).get(DRAWS)
+    names = _names_of_draws(model) if draws is not None else {}
     for name, module in participants(model).items():
         if draws is not None:
-            draws.hook(name, kind)
+            draws.hook(names[module], kind)
         yield name, module
+
+
+def _names_of_draws(model: nn.Module) -> dict[nn.Module, str]:
+    """Names under which modules draw: the same for a component whether or not something stands around it."""
+    return {module: name for name, module in reversed(stream_names(model))}
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
@@ -38,10 +44,15 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     return model(inputs)
 
 
-def extra_losses(model: nn.Module) -> dict[str, torch.Tensor]:
-    """All extra losses of the call just made; names are made unique by the module's name where two clash."""
+def extra_losses(model: nn.Module, slot: str | None = None) -> dict[str, torch.Tensor]:
+    """All extra losses of the call just made; names are made unique by the module's name where two clash.
+
+    slot: only of the modules there.
+    """
     found: dict[str, torch.Tensor] = {}
     for name, module in _taking_part(model, "extra_losses"):
+        if slot is not None and name != slot and not name.startswith(slot + "."):
+            continue
         for key, value in module.extra_losses().items():
             found[key if key not in found else f"{name}.{key}"] = value
     return found
@@ -65,7 +76,7 @@ def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
 
     One pass a participant, in network order, so that a later one sees an earlier one prepared.
     """
-    for name, module in participants(model).items():
+    for module in participants(model).values():
         if type(module).prepare is Lifecycle.prepare:
             continue
         seen: list[tuple[Any, ...]] = []
@@ -79,7 +90,7 @@ def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
         finally:
             handle.remove()
             model.train(training)
-        with streams.seeded(f"prepare:{name}"), torch.no_grad():
+        with streams.seeded(f"prepare:{_names_of_draws(model)[module]}"), torch.no_grad():
             module.prepare(seen)
 
 

@@ -50,7 +50,8 @@ def shuffled_labels(old: nn.Module, signature: Signature, *, target: nn.Module |
 
     The labels of the training split are permuted once, before the first step; inputs, order of batches, dropout masks
     and starting weights stay those of the component's own cell, and validation and test keep their labels. What is
-    left of the score needed no label: more than chance means that something leaks. The training metrics are of the
+    left of the score needed no label: more than chance means that something leaks (or that the host started from a
+    checkpoint, or the component from a distillation, that had seen true labels). The training metrics are of the
     shuffled labels, and how fast they rise says how readily the network remembers noise. Without a component to
     control, the old module stays. Shapes as the component's. Fills any slot. Cost: as the component; a second copy of
     the training labels.
@@ -59,8 +60,7 @@ def shuffled_labels(old: nn.Module, signature: Signature, *, target: nn.Module |
     A training loop of one's own (`dp.run(train=…)`) is refused, since it would train on the true labels.
     """
     inner = copy.deepcopy(target if target is not None else old)
-    if (
-        signature is not None and signature.names
-    ):  # its random draws keep the name of the slot, as if nothing stood around it
+    # its random draws keep the name of the slot, as if nothing stood around it
+    if signature is not None and signature.names:
         inner.__dict__.setdefault(SLOT_MARK, signature.names[0])
     return ShuffledLabels(inner)
