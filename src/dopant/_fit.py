@@ -1,8 +1,8 @@
 """Whether a component can be built here at all, asked before a byte of it is taken.
 
 What asks for more than some megabytes is built on fake tensors, which have shapes and no contents, and is also called
-and trained for a step of two samples, since a layer may need far more than its weights. A factory that fakes cannot pass
-through is left to the guard around the real building.
+and trained for a step of two samples, since a layer may need far more than its weights. A factory that fakes cannot
+pass through is left to the guard around the real building.
 """
 
 from __future__ import annotations

@@ -153,8 +153,8 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
         grown = max(grown, (_used(device) or 0) - (before or 0))
     measured = None if before is None else grown
     return Dry(
-        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, saving, foot.bytes, measured, foot.how,
-        state, items,
+        cell.name, _count(model), flops, statistics.median(seconds[1:]), evaluation, saving, foot.bytes, measured,
+        foot.how, state, items,
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def sizes(recipe: Any, data: Any) -> tuple[int, int]:
 
 
 def _evaluation(loop: Any, data: Any, device: torch.device) -> tuple[float, int]:
-    """(seconds of a full batch of evaluation, bytes of all test items' rows), from training items."""
+    """(seconds of a full batch of evaluation, bytes of all test items' rows), measured on training items."""
     from dataclasses import replace
 
     from ..datasets.source import Split

@@ -295,7 +295,7 @@ def check(study: Study, needs: dict[str, dict[str, int]] | None = None) -> tuple
         if filled is not None and not found and data is not None and study.task_name == "supervised":
             try:
                 need = forecast.refuse_cell(cell.name, filled, data, study.recipe)
-                if needs is not None:
+                if needs is not None and need is not None:
                     needs[cell.name] = need
             except DoesNotFit as error:
                 found = [error]
