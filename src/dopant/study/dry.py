@@ -171,7 +171,7 @@ def sizes(recipe: Any, data: Any) -> tuple[int, int]:
 
 
 def _evaluation(loop: Any, data: Any, device: torch.device) -> tuple[float, int]:
-    """(seconds of a full batch of evaluation, bytes of all test items' rows), from training items."""
+    """(seconds of a full batch of evaluation, bytes of all test items' rows), measured on training items."""
     from dataclasses import replace
 
     from ..datasets.source import Split

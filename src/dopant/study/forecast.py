@@ -190,8 +190,9 @@ def _left(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) ->
 # --- before a run ---------------------------------------------------------------------------------------------------
 
 
-def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int]:
-    """Raise DoesNotFit unless a worker can train this network here; {"memory": bytes of a worker, "state": …}.
+def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int] | None:
+    """Raise DoesNotFit unless a worker can train this network here; {"memory": bytes of a worker, "state": …}, or None
+    where it cannot be told.
 
     The message has the largest batch that fits. Cost: a step or two of two samples; where that leaves room for doubt a
     trace of the whole step, which takes no memory.
@@ -202,7 +203,10 @@ def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int]
     device = device_of(recipe.device)
     batch, eval_batch = sizes(recipe, data)
     room = available(device)
-    meter = Meter(model, data.train, recipe, device)
+    try:
+        meter = Meter(model, data.train, recipe, device)
+    except Exception:  # what fails on two samples fails in the trial too, and is told there
+        return None
     cores = os.cpu_count() or 1
     foot = meter.footprint(batch, eval_batch, enough=room.bytes // (4 * cores))
     memory = worker_memory(foot.bytes, device)

@@ -332,7 +332,7 @@ def check(
                 freeze_rest(filled, study.slots())
             try:
                 need = forecast.refuse_cell(cell.name, filled, data, study.recipe)
-                if needs is not None:
+                if needs is not None and need is not None:
                     needs[cell.name] = need
             except DoesNotFit as error:
                 found = [error]

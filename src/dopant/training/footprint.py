@@ -83,7 +83,8 @@ class Meter:
         with _apart():
             mine = copy.deepcopy(model)
             mine = cast(mine, torch.float64) if recipe.precision == "float64" else mine
-            self._subject = _Subject(mine.to(self.device), recipe)
+            # hardly moved: a step must not blow up what is only measured
+            self._subject = _Subject(mine.to(self.device), recipe.model_copy(update={"lr": 1e-12}))
             self._first = _Recorder()
             self._sizes = [min(n, len(split)) for n in FEW]
             self._few = self._rows(self._sizes[0])
