@@ -19,8 +19,8 @@ from . import plan as planning
 from .config import Study
 from .dry import Dry, dry_steps, sizes
 
-START_SECONDS = 4.0  # of a worker: its imports and the data, measured on two machines
-TRIAL_SECONDS = 0.3  # of a trial beside its steps: building, cost ledger, files, lease
+START_SECONDS = 4.0  # of a worker: its imports and the data, a round figure of two-core machines
+TRIAL_SECONDS = 0.3  # of a trial beside its steps, a round figure: building, cost ledger, files, lease
 SMALL_FILES = 6000  # bytes of a trial's JSON files beside its metrics, and its rows in the index
 LINE = 420  # bytes of an epoch's line of metrics
 STUDY_FILES = 120_000  # bytes of a study beside its trials: page, tables, index, provenance
