@@ -12,14 +12,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 import torch
 
+from absence import absent
+
 torch.set_num_threads(1)
-
-
-def absent(what: str) -> None:
-    """Fail under CI, where everything must be there; skip elsewhere."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing, and CI is set")
-    pytest.skip(f"{what} is missing")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import dopant as dp
-from conftest import absent
+from absence import absent
 from dopant import registry
 from dopant._slots import Batch
 from dopant.streams import Streams
