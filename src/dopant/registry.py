@@ -348,12 +348,17 @@ def _factory_problem(name: str, factory: Any) -> str | None:
 def list_components(fills: Any = None) -> list[ComponentInfo]:
     """All registered components, or those that declare to fill `fills` (a module class or its name).
 
-    A predicate or None in `fills` may fit anything; such components are listed always.
+    A component with a predicate is listed where it fits one of the built-in probes' slots of that class (or there is no
+    such slot); one with None, or of a group, always. Cost: with predicates, a second to measure the probes.
     """
 
     def fits(info: ComponentInfo) -> bool:
-        if fills is None or info.fills is None or (callable(info.fills) and not isinstance(info.fills, type)):
+        if fills is None or info.fills is None:
             return True
+        if callable(info.fills) and not isinstance(info.fills, type):
+            from .laws.probes import may_fill
+
+            return may_fill(info, fills if isinstance(fills, str) else fills.__name__)
         classes = info.fills if isinstance(info.fills, (tuple, list)) else (info.fills,)
         if isinstance(fills, str):
             return any(fills in [base.__name__ for base in c.__mro__] for c in classes)

@@ -97,6 +97,7 @@ PROBES = (
     Probe("convolution 3x3", lambda: _images(nn.Conv2d(3, 4, 3))(), ("0",)),
     Probe("convolution 3x3, stride 2, padding 1", lambda: _images(nn.Conv2d(3, 2, 3, 2, 1))(), ("0",)),
     Probe("convolution 1x1", lambda: _images(nn.Conv2d(3, 5, 1))(), ("0",)),
+    Probe("convolution 3x3, 4 to 6 channels", lambda: _images(nn.Conv2d(4, 6, 3), channels=4)(), ("0",)),
     Probe("convolution 4x4 without bias", lambda: _images(nn.Conv2d(2, 3, 4, bias=False), channels=2)(), ("0",)),
     Probe(
         "a small CNN",
@@ -170,6 +171,18 @@ def check_in(
             found = [LawResult("fits", False, str(error))]
         results += [LawResult(r.law, r.passed, r.message, where) for r in found]
     return results
+
+
+def may_fill(info: ComponentInfo, class_name: str) -> bool:
+    """Whether the component fills one of the probes' slots of this class; True where no probe has such a slot."""
+    if info.mode == "group":
+        return True
+    reasons = [
+        wrong
+        for _, _, old, _, _, wrong in places(info)
+        if class_name in [base.__name__ for base in type(old).__mro__[:-1]]
+    ]
+    return not reasons or not all(reasons)
 
 
 def check(info: ComponentInfo, *, quick: bool = False, seed: int = 0) -> list[LawResult]:

@@ -337,6 +337,8 @@ def check(
             except DoesNotFit as error:
                 found = [error]
         # What is short of memory today is no property of a control: it must not leave the study for that.
+        if found and cell.role == "control" and errors:
+            continue  # what its level says already
         if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
             unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
         else:
