@@ -205,8 +205,8 @@ def test_splits_of_the_studys_data_count_as_resplits_and_a_loops_own_data_do_not
         return {"accuracy": 0.5}
 
     answer = small(tmp_path / "a", with_data)
-    assert answer._resplit() == pytest.approx(360 / 1078, abs=0.01) and set(answer.trials["classes"]) == {10}
-    assert small(tmp_path / "b", without)._resplit() is None
+    assert answer.resplit() == pytest.approx(360 / 1078, abs=0.01) and set(answer.trials["classes"]) == {10}
+    assert small(tmp_path / "b", without).resplit() is None
 
 
 def test_tuning_reads_the_rate_from_the_log_and_chooses_by_the_validation_metric(tmp_path):

@@ -12,7 +12,8 @@ from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
 from . import plan as planning
 from .answer import Answer, write_text
-from .config import Study, as_named, from_tables, read_toml
+from .config import Study, from_tables, read_toml
+from .notes import notes_of
 from .store import Store
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ class StudyAnswer(Answer):
         )  # fmt: skip
         return verdicts.effects(
             table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self._failure_value(name), resplit=self._resplit(), untuned=self.config.tuning is None,
+            failure_value=self._failure_value(name), resplit=self.resplit(), untuned=self.config.tuning is None,
             estimand="drop-in" if self.config.tuning is None else "best against best", tier=self._tier(),
-            items=self._items(name), same_items=self._resplit() is None,
+            items=self._items(name), same_items=self.resplit() is None,
         )  # fmt: skip
 
     @functools.cached_property
@@ -185,7 +186,7 @@ class StudyAnswer(Answer):
         table: Any = self.trials[self.trials["status"] == "done"]
         return table[column].dropna() if column in table else table["trial"].iloc[:0]
 
-    def _resplit(self) -> float | None:
+    def resplit(self) -> float | None:
         """n_test / n_train where each replicate draws a split of its own."""
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
@@ -238,92 +239,7 @@ class StudyAnswer(Answer):
     @property
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        notes = []
-        study = self.config
-        if study.protocol == "published":
-            notes.append("protocol = published: trained on all training data; the test set was read every epoch.")
-        if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
-            notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
-        notes += self._start_notes(study)
-        if self._resplit() is not None:
-            notes.append(
-                "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
-                "intervals use the Nadeau-Bengio variance."
-            )
-        if study.tuning is not None:
-            rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
-            notes.append(
-                f"Every arm, controls included, took the better of the learning rates {rates} by mean validation score "
-                f"on {study.tuning.replicates} tuning replicates that are not reported."
-                + (
-                    " Those drew their own splits of the same items, so the rates were chosen with items that other "
-                    "replicates test on, alike for every arm."
-                    if self._resplit() is not None
-                    else ""
-                )
-            )
-        else:
-            notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
-        if self.failures:
-            shown = self.failures[:5]
-            more = f" … and {len(self.failures) - 5} more" if len(self.failures) > 5 else ""
-            notes.append("Failed trials: " + "; ".join(shown) + more)
-        notes += self.provenance.get("notes", [])
-        notes += sorted({w for row in self.rows for w in row.get("warnings") or []})
-        return notes
-
-    def _start_notes(self, study: Study) -> list[str]:
-        notes = []
-        checkpoint = as_named(study.design.host, "host").get("checkpoint")
-        if checkpoint:
-            left = checkpoint.get("leave")
-            notes.append(
-                f"Every replicate starts from one checkpoint (SHA-256 {str(checkpoint.get('sha256'))[:16]}…)"
-                + (f", except {', '.join(left)}" if left else "")
-                + ": replicates vary the split, the new components' weights and the order, not the host. dopant "
-                "cannot know what the checkpoint was trained on: had it seen items that are tested here, scores of "
-                "every level would be too high."
-            )
-        unlabelled = any(cell.control == "shuffled-labels" for cell in self.cells)
-        if unlabelled and (checkpoint or study.recipe.regime == "distil"):
-            notes.append(
-                "Shuffled labels: the start, or the distillation, has seen true labels, so a score above chance is no "
-                "sign of a leak here."
-            )
-        if study.recipe.regime != "all" and not checkpoint and callable_host(study.design.host):
-            notes.append(
-                f"Regime {study.recipe.regime} without a checkpoint: the host starts from random weights"
-                + (", and everything outside the slots stays at them." if study.recipe.regime == "freeze" else ".")
-            )
-        if study.recipe.regime == "freeze":
-            notes.append(
-                f"Regime freeze: in every cell only the slots {', '.join(study.slots())} were trained (at level 0 the "
-                "old modules there)."
-            )
-        if study.recipe.regime == "distil":
-            notes.append(
-                f"Regime distil: each new component first imitated the old module for {study.recipe.distil_epochs} "
-                "epochs, then the whole network was trained; cells with more components had more steps in all. The "
-                "imitation error is that of the component alone, on the old module's inputs."
-            )
-            notes += self._poor_imitations()
-        return notes
-
-    def _poor_imitations(self) -> list[str]:
-        """A sentence for each component of a level that gives less than half of what the old module varied by."""
-        done: Any = self.trials[self.trials["status"] == "done"]
-        prefix = "imitation_end_"
-        found = []
-        for cell in self.cells:
-            mine: Any = done[done["cell"] == cell.name] if cell.role == "level" else done.iloc[:0]
-            for column in (c for c in mine.columns if c.startswith(prefix) and mine[c].notna().any()):
-                error = float(mine[column].mean())
-                if error > 0.5:
-                    found.append(
-                        f"{cell.name}: what stands in {column.removeprefix(prefix)} did not learn to imitate the old "
-                        f"module (error {error:.2g}; 1 is its mean output): raise recipe.distil_epochs or distil_lr."
-                    )
-        return found
+        return notes_of(self)
 
     def write_tables(self) -> None:
         """effects.csv and trials.csv in the study's folder."""
@@ -381,20 +297,6 @@ def status_of(row: Mapping[str, Any]) -> str:
     """
     lost = row["state"] == "failed" and str(row["reason"]).startswith(("crashed", "error"))
     return "lost" if lost else row["state"]
-
-
-def callable_host(host: Any) -> bool:
-    """Whether a host of this process is built afresh for each replicate."""
-    from torch import nn
-
-    from .. import local
-
-    if isinstance(host, Mapping):
-        try:
-            host = local.get(host["name"])
-        except ConfigError:
-            return True
-    return not isinstance(host, nn.Module)
 
 
 def higher_is_better_of(name: str) -> bool:

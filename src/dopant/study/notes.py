@@ -1,0 +1,117 @@
+"""What a reader must know of a study beside its numbers, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import local
+from ..errors import ConfigError
+from .config import Study, as_named
+
+if TYPE_CHECKING:
+    from .results import StudyAnswer
+
+
+def notes_of(answer: StudyAnswer) -> list[str]:
+    """Sentences for the page: where splits, starts, learning rates and failures come from."""
+    notes = []
+    study = answer.config
+    if study.protocol == "published":
+        notes.append("protocol = published: trained on all training data; the test set was read every epoch.")
+    if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
+        notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
+    notes += _start_notes(answer, study)
+    if answer.resplit() is not None:
+        notes.append(
+            "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
+            "intervals use the Nadeau-Bengio variance."
+        )
+    if study.tuning is not None:
+        rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
+        notes.append(
+            f"Every arm, controls included, took the better of the learning rates {rates} by mean validation score "
+            f"on {study.tuning.replicates} tuning replicates that are not reported."
+            + (
+                " Those drew their own splits of the same items, so the rates were chosen with items that other "
+                "replicates test on, alike for every arm."
+                if answer.resplit() is not None
+                else ""
+            )
+        )
+    else:
+        notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+    if answer.failures:
+        shown = answer.failures[:5]
+        more = f" … and {len(answer.failures) - 5} more" if len(answer.failures) > 5 else ""
+        notes.append("Failed trials: " + "; ".join(shown) + more)
+    notes += answer.provenance.get("notes", [])
+    notes += sorted({w for row in answer.rows for w in row.get("warnings") or []})
+    return notes
+
+
+def _start_notes(answer: StudyAnswer, study: Study) -> list[str]:
+    notes = []
+    checkpoint = as_named(study.design.host, "host").get("checkpoint")
+    if checkpoint:
+        left = checkpoint.get("leave")
+        notes.append(
+            f"Every replicate starts from one checkpoint (SHA-256 {str(checkpoint.get('sha256'))[:16]}…)"
+            + (f", except {', '.join(left)}" if left else "")
+            + ": replicates vary the split, the new components' weights and the order, not the host. dopant "
+            "cannot know what the checkpoint was trained on: had it seen items that are tested here, scores of "
+            "every level would be too high."
+        )
+    unlabelled = any(cell.control == "shuffled-labels" for cell in answer.cells)
+    if unlabelled and (checkpoint or study.recipe.regime == "distil"):
+        notes.append(
+            "Shuffled labels: the start, or the distillation, has seen true labels, so a score above chance is no "
+            "sign of a leak here."
+        )
+    if study.recipe.regime != "all" and not checkpoint and callable_host(study.design.host):
+        notes.append(
+            f"Regime {study.recipe.regime} without a checkpoint: the host starts from random weights"
+            + (", and everything outside the slots stays at them." if study.recipe.regime == "freeze" else ".")
+        )
+    if study.recipe.regime == "freeze":
+        notes.append(
+            f"Regime freeze: in every cell only the slots {', '.join(study.slots())} were trained (at level 0 the "
+            "old modules there)."
+        )
+    if study.recipe.regime == "distil":
+        notes.append(
+            f"Regime distil: each new component first imitated the old module for {study.recipe.distil_epochs} "
+            "epochs, then the whole network was trained; cells with more components had more steps in all. The "
+            "imitation error is that of the component alone, on the old module's inputs."
+        )
+        notes += _poor_imitations(answer)
+    return notes
+
+
+def _poor_imitations(answer: StudyAnswer) -> list[str]:
+    """A sentence for each component of a level whose imitation error stays above one half."""
+    done: Any = answer.trials[answer.trials["status"] == "done"]
+    prefix = "imitation_end_"
+    found = []
+    for cell in answer.cells:
+        mine: Any = done[done["cell"] == cell.name] if cell.role == "level" else done.iloc[:0]
+        for column in (c for c in mine.columns if c.startswith(prefix) and mine[c].notna().any()):
+            error = float(mine[column].mean())
+            if error > 0.5:
+                found.append(
+                    f"{cell.name}: what stands in {column.removeprefix(prefix)} imitates the old module poorly "
+                    f"(error {error:.2g}; 1 is its mean output): raise recipe.distil_epochs or distil_lr."
+                )
+    return found
+
+
+def callable_host(host: Any) -> bool:
+    """Whether a host of this process is built afresh for each replicate."""
+    from torch import nn
+
+    if isinstance(host, Mapping):
+        try:
+            host = local.get(host["name"])
+        except ConfigError:
+            return True
+    return not isinstance(host, nn.Module)
