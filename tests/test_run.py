@@ -398,6 +398,8 @@ def test_closures_and_partials_are_told_apart():
         return lambda: nn.Linear(64, width)
 
     assert local.fingerprint(net(8)) != local.fingerprint(net(9))
+    one, other = (lambda: 1), (lambda: 2)  # the same line of source
+    assert local.fingerprint(one) != local.fingerprint(other)
     sizes = [(nn.Linear, 3, 4), (nn.Linear, 3, 5), (nn.Bilinear, 3, 4)]
     partials = [functools.partial(*size) for size in sizes]
     assert len({local.fingerprint(p) for p in partials}) == 3

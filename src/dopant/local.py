@@ -60,6 +60,8 @@ def fingerprint(value: Any, _within: tuple[Any, ...] = ()) -> str:
         digest.update(
             f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(type(value)))}".encode()
         )
+        if getattr(value, "__name__", "") == "<lambda>":  # two of them may stand on one line
+            digest.update(repr(sorted({p[2] for p in value.__code__.co_positions() if p[2] is not None})).encode())
         with contextlib.suppress(OSError, TypeError):  # built in a shell or by functools.partial: the name must do
             digest.update(inspect.getsource(value).encode())
         for cell in getattr(value, "__closure__", None) or ():
