@@ -56,6 +56,13 @@ def test_freezing_moves_the_slots_alone_in_every_cell_and_keeps_running_statisti
     assert not torch.equal(models["level 1"]["head.weight"], start["head.weight"])
 
 
+def test_a_batch_of_more_than_there_is_and_a_poor_imitation_are_told(answers, tmp_path):
+    assert any("imitates the old module poorly" in note for note in answers[1]["distil"].notes)
+    one = dp.run(study("all", batch=5000), out=tmp_path / "one", checkpoint=answers[0], progress=None)
+    assert any(note == "recipe.batch is 5,000, and 1,078 items train: one step an epoch." for note in one.notes)
+    assert not any("one step an epoch" in note for note in answers[1]["all"].notes)
+
+
 def test_training_all_moves_the_rest_too(answers):
     start, found = answers
     state = final(found["all"])["level 1"]

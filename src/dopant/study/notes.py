@@ -41,6 +41,9 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         )
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+    sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
+    if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
+        notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
     if answer.failures:
         shown = answer.failures[:5]
         more = f" … and {len(answer.failures) - 5} more" if len(answer.failures) > 5 else ""
