@@ -95,6 +95,14 @@ def test_what_is_left_stays_as_the_host_was_built(weights):
         dp.host("creep-cnn", size=8, checkpoint={"file": path, "leeve": ["head"]})
 
 
+def test_what_the_file_holds_beside_the_host_may_be_left_too(weights):
+    state, path = weights
+    safetensors.torch.save_file({**state, "aux.weight": torch.zeros(3)}, path)
+    with pytest.raises(dp.ConfigError, match=r"aux\.weight; to leave that out: .*leave = \['aux'\]"):
+        dp.host("creep-cnn", size=8, checkpoint=path)
+    assert same(dp.host("creep-cnn", size=8, checkpoint={"file": path, "leave": ["aux"]}), state)
+
+
 def test_a_checkpoint_that_holds_tied_weights_once_is_whole(tmp_path):
     class Tied(nn.Module):
         def __init__(self):
