@@ -33,6 +33,9 @@ from .reseed import Reseeder
 CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
 
 
+CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
+
+
 @dataclass
 class Progress:
     """The loop's counters: what a checkpoint holds beside tensors."""
