@@ -235,13 +235,17 @@ def reproduce(
     from .study.report.terminal import LiveProgress
 
     console = Console(highlight=False, stderr=as_json)
-    with LiveProgress(paper, console) as progress:
+    progress = LiveProgress(paper, console)
+
+    def announce(answer: Any, count: int) -> None:
+        progress.name = answer.name
+        console.print(terminal.announcement(answer, count, quick), markup=False, soft_wrap=True)
+
+    with progress:
         found = run_paper(
             paper, data=data, epochs=epochs, replicates=replicates, workers=workers, quick=quick, record=record,
             out=out, command=["dopant", *sys.argv[1:]], progress=progress,
-            before_start=lambda answer, count: console.print(
-                terminal.announcement(answer, count, quick), markup=False, soft_wrap=True
-            ),
+            before_start=announce,
         )  # fmt: skip
     if as_json:
         _json(found.to_json())

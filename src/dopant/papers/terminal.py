@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..study.report.terminal import Narrow
 from ..study.report.words import MINUS, clean, is_missing, number
-from .compare import NONE, Difference, Measured, Series, kinds_used
+from .compare import NONE, Difference, Measured, kinds_used
 from .reproduce import Line, Reproduction
 
 
@@ -38,7 +38,7 @@ def notes(found: Reproduction) -> list[str]:
     if found.paper.data.get(found.data) is None:
         lines.append(f"The paper has no numbers for {found.data}: nothing to compare with.")
     elif not found.comparable:
-        lines.append("A smoke run on few images: its figures say that everything works and nothing else, so no "
+        lines.append("A smoke run, on few images and with short circuits: it shows that everything works, so no "
                      "difference is given; leave --quick out to measure.")  # fmt: skip
     names = [line.cell for line in found.lines if line.series is not None and not line.same_recipe]
     for cell in names:
@@ -48,17 +48,17 @@ def notes(found: Reproduction) -> list[str]:
         f"{s.variant}, {s.data}, level {s.level}: {s.duplicates}, so {s.distinct} distinct runs."
         for s in (line.series for line in found.lines) if s is not None and s.duplicates
     )  # fmt: skip
-    return [*lines, *duplicates, *found.remarks]
+    return [*lines, *_ends(found), *duplicates, *found.remarks]
 
 
 def _accuracies(found: Reproduction) -> Table:
     read = "test" if any(m.metric == "test_accuracy" for m in _measured(found)) else "validation"
     where = "last epoch that both have" if found.comparable else "last epoch measured"
-    title = f"{found.data}: {read} accuracy in %, mean ± sd (runs), at the {where}"
+    title = f"{found.data}: {read} accuracy in %, mean±sd (runs), at the {where}"
     shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    shown.add_column("cell", overflow="fold", ratio=3)
+    shown.add_column("cell", overflow="fold", min_width=14)
     shown.add_column("epoch", justify="right", no_wrap=True)
-    for name in ("published", "measured", "difference [95 %]", "at its end"):
+    for name in ("published", "measured", "difference [95 %]"):
         shown.add_column(Text(name), justify="right", no_wrap=True)
     for line in found.lines:
         shown.add_row(*(Text(text) for text in _row(line, found.comparable)))
@@ -79,12 +79,20 @@ def _row(line: Line, comparable: bool) -> tuple[str, ...]:
     if have is not None and have.epochs and epoch:
         values = have.curves[have.metric][:, min(epoch, have.epochs) - 1]
         measured = plus_minus(float(values.mean()), spread(values), len(values))
-    return clean(line.cell), number(epoch), published, measured, gap_text(gap), _end(series)
+    return clean(line.cell), number(epoch), published, measured, gap_text(gap)
 
 
-def _end(series: Series | None) -> str:
-    """The published figure at its own last epoch, so that an early one is not taken for the result."""
-    return "–" if series is None else f"{100 * series.curves['test_accuracy'][-1]:.2f} ({series.epochs})"
+def _ends(found: Reproduction) -> list[str]:
+    """The published figures at their own last epoch, so that an early one is not taken for the result."""
+    later = {
+        (s.variant, s.level): f"{s.variant} level {s.level} {100 * s.curves['test_accuracy'][-1]:.2f} (ep. {s.epochs})"
+        for s in (line.series for line in found.lines if line.measured is not None) if s is not None
+    }  # fmt: skip
+    shorter = any(
+        line.series is not None and line.measured is not None and line.measured.epochs < line.series.epochs
+        for line in found.lines
+    )
+    return [f"Published in the end: {', '.join(later.values())}."] if shorter else []
 
 
 def spread(values: Any) -> float:
@@ -92,8 +100,8 @@ def spread(values: Any) -> float:
 
 
 def plus_minus(mean: float, sd: float, n: int) -> str:
-    """`92.34 ± 0.14 (5)`; one run has no spread."""
-    tail = "" if is_missing(sd) else f" ± {100 * sd:.2f}"
+    """`92.34±0.14 (5)`; one run has no spread."""
+    tail = "" if is_missing(sd) else f"±{100 * sd:.2f}"
     return f"{100 * mean:.2f}{tail} ({n})"
 
 
@@ -113,24 +121,29 @@ def points(value: float) -> str:
 
 
 def _work(found: Reproduction) -> Table:
-    shown = Table(title=Text("What was trained"), title_justify="left", box=None, pad_edge=False)
-    shown.add_column("cell", overflow="fold", ratio=3)
-    for name in ("recipe", "images", "epochs", "replicates", "s an epoch", "train loss", "state norm²"):
+    shown = Table(
+        title=Text("What was trained; training loss and norm² of the last slot's state, at the last epoch"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    shown.add_column("cell", overflow="fold", min_width=14)
+    for name in ("lr", "batch", "images", "epochs", "runs", "s/epoch", "loss", "norm²"):
         shown.add_column(Text(name), justify="right", no_wrap=True)
     recipes = {row["cell"]: row["description"]["recipe"] for row in found.answer.rows}
     for line in found.lines:
         have, recipe = line.measured, recipes.get(line.cell)
-        said = f"lr {recipe['lr']:g}, batch {recipe['batch']}" if recipe else "–"
+        said = (f"{recipe['lr']:g}", str(recipe["batch"])) if recipe else ("–", "–")
         rest = ["–"] * 6 if have is None else [
             number(have.images), number(have.epochs), _replicates(have), number(_pace(have)),
             number(_last(have, "train_loss")), number(_norm(have)),
         ]  # fmt: skip
-        shown.add_row(Text(clean(line.cell)), said, *rest)
+        shown.add_row(Text(clean(line.cell)), *said, *rest)
     return shown
 
 
 def _replicates(have: Measured) -> str:
-    return number(have.replicates) + ("" if have.finished else ", under way")
+    return number(have.replicates) + ("" if have.finished else " under way")
 
 
 def _pace(have: Measured) -> float | None:
@@ -143,7 +156,8 @@ def _last(have: Measured, name: str) -> float | None:
 
 
 def _norm(have: Measured) -> float | None:
-    return next((_last(have, name) for name in have.curves if name.startswith("state_norm")), None)
+    names = sorted(name for name in have.curves if name.startswith("state_norm"))
+    return _last(have, names[-1]) if names else None  # of conv1, conv2 and head the last
 
 
 def _measured(found: Reproduction) -> list[Measured]:

@@ -28,15 +28,15 @@ COUNTERPARTS: dict[str, tuple[str, int, bool]] = {
 """{cell: (published version, level, whether the recipe and the layers are the same)}."""
 
 REPLICATES, EPOCHS = 5, 50
-QUICK_IMAGES = 256
+QUICK_IMAGES, QUICK_REPS = 150, 2
 
 
-def cells(data: str) -> dict[str, dict[str, Any]]:
+def cells(data: str, reps: int = 10) -> dict[str, dict[str, Any]]:
     """{cell: {slot: component, "recipe.lr": …}}; what a cell does not say is the torch version's recipe.
 
     Images of 32x32 take seven qubits, as published; the 8x8 digits take the fewest that hold them, four.
     """
-    head: dict[str, Any] = {"component": "reupload-linear", "reps": 10}
+    head: dict[str, Any] = {"component": "reupload-linear", "reps": reps}
     if data != "digits":
         head["qubits"] = 7
     convolution = {"component": "flipped-quanv"}
@@ -63,7 +63,8 @@ def study(data: str, quick: bool = False) -> Any:
     """The dp.Study of the published cells on one of our data sets.
 
     All training images train and the test set is read every epoch, as published; where there is no official test set
-    (digits) the usual protocol holds. quick: 256 training and test images, two epochs, one replicate.
+    (digits) the usual protocol holds. quick: few training and test images, 2 repetitions in the head instead of 10,
+    two epochs, one replicate.
     """
     from ...designs import Factorial
     from ...recipe import Recipe
@@ -71,7 +72,7 @@ def study(data: str, quick: bool = False) -> Any:
 
     limits = {"limit": QUICK_IMAGES, "test_limit": QUICK_IMAGES} if quick and data != "digits" else {}
     return Study(
-        design=Factorial("creep-cnn", {"cell": cells(data)}),
+        design=Factorial("creep-cnn", {"cell": cells(data, QUICK_REPS if quick else 10)}),
         data={"name": data, **limits},
         recipe=Recipe(optimizer="adam", lr=5e-4, batch=200, epochs=2 if quick else EPOCHS),
         replicates=1 if quick else REPLICATES,

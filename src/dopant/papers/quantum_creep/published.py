@@ -100,6 +100,8 @@ def _series(part: Any) -> dict[str, Any]:
     }  # fmt: skip
     if same:
         found["duplicates"] = "repeat " + ", repeat ".join(same)
+    last = part[part["epoch"] == part["epoch"].max()].sort_values("repeat")
+    found["last_test_accuracies"] = [float(v) for v in last["test_accuracy"]]  # of every repeat
     for metric, decimals in METRICS.items():
         wide = kept.pivot(index="epoch", columns="repeat", values=metric).sort_index()
         found[metric] = [round(float(v), decimals) for v in wide.mean(axis=1)]
