@@ -32,6 +32,7 @@ _NAMES = {
     "Phase": (".lifecycle", "Phase"),
     "Streams": (".streams", "Streams"),
     "Ladder": (".designs", "Ladder"),
+    "Factorial": (".designs", "Factorial"),
     "Recipe": (".recipe", "Recipe"),
     "Study": (".study.config", "Study"),
     "Tuning": (".study.config", "Tuning"),

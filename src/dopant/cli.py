@@ -357,7 +357,7 @@ def inspect(
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
     if forecast is None:
-        forecast = slot is None and not as_json and not (host or data) and bool(asked.design.levels)
+        forecast = slot is None and not as_json and not (host or data) and bool(asked.design.fillings())
     cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
     if slot is not None:

@@ -54,6 +54,11 @@ class Lifecycle:
         """Scalar losses of the call just made, added to the task's loss and logged as `extra_NAME`."""
         return {}
 
+    def call_metrics(self) -> dict[str, torch.Tensor]:
+        """Scalars about the call just made in training, detached: the loop logs their mean over the samples of an epoch
+        as `NAME_SLOT`, such as `state_norm_squared_head`. They change nothing. Empty before the first call."""
+        return {}
+
     def after_step(self, step: int) -> None:
         """Called after each optimizer step without gradient: projections, moving averages, clipping."""
 

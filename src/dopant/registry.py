@@ -251,6 +251,7 @@ datasets: Registry[Callable] = Registry("data set", "dopant.datasets")
 tasks: Registry[Any] = Registry("task", "dopant.tasks")
 rules: Registry[Callable] = Registry("rule", "dopant.training.rules")
 metrics: Registry[Any] = Registry("metric", "dopant.training")
+baselines: Registry[Callable] = Registry("baseline", "dopant.baselines")
 papers: Registry[Any] = Registry("paper", "dopant.papers")
 
 

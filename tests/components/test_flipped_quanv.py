@@ -19,9 +19,19 @@ def layer(*args, **kwargs) -> FlippedQuanv:
     return FlippedQuanv(*args, generator=torch.Generator().manual_seed(3), dtype=torch.float64, **kwargs)
 
 
+def off_the_circuit(quanv: FlippedQuanv) -> FlippedQuanv:
+    """With imaginary parts as large as training makes them."""
+    with torch.no_grad():
+        quanv.angles += 0.2j * torch.randn(quanv.angles.shape, dtype=torch.float64)
+    return quanv
+
+
+@pytest.mark.parametrize("parameters", ["real", "complex"])
 @pytest.mark.parametrize(("k", "stride", "padding"), CASES)
-def test_outputs_and_gradients_equal_a_simulation_patch_by_patch(k, stride, padding):
-    quanv = layer(2, 3, k, stride, padding)
+def test_outputs_and_gradients_equal_a_simulation_patch_by_patch(k, stride, padding, parameters):
+    quanv = layer(2, 3, k, stride, padding, parameters=parameters)
+    if parameters == "complex":
+        off_the_circuit(quanv)
     x = torch.randn(2, 2, 6, 5, dtype=torch.float64, requires_grad=True)
     expected = naive.flipped_quanv(x, quanv.angles, quanv.bias, k, stride, padding)
     found = quanv(x)
@@ -75,6 +85,52 @@ def test_the_gradient_is_right_where_all_angles_are_zero():
     angles = torch.zeros(2, 1, 15, dtype=torch.float64, requires_grad=True)
     x = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(function, (angles, x))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_complex_angles_give_the_simulations_gradient_from_zero_to_far_out(scale):
+    quanv = layer(2, 2, 3, parameters="complex")
+    with torch.no_grad():
+        quanv.angles *= scale
+    x, weight = torch.randn(2, 1, 2, 3, 3, dtype=torch.float64)
+    weight = weight[..., :1, :1]
+    (found,) = torch.autograd.grad((quanv(x) * weight).sum(), quanv.angles)
+    expected = naive.flipped_quanv(x, quanv.angles, quanv.bias, 3, 1, 0)
+    (expected,) = torch.autograd.grad((expected * weight).sum(), quanv.angles)
+    assert (found - expected).abs().max() < 1e-9 * max(1, expected.abs().max())
+
+
+def test_complex_angles_begin_as_the_circuit_and_leave_its_norm_once_moved():
+    circuit, control = layer(2, 3), layer(2, 3, parameters="complex")
+    x = torch.randn(2, 2, 5, 5, dtype=torch.float64)
+    assert torch.equal(circuit.angles, control.angles.real)
+    assert torch.equal(circuit.bias, control.bias) and not control.bias.is_complex()
+    assert torch.allclose(circuit(x), control(x), atol=1e-12)
+    norm = off_the_circuit(control).state().abs().square().sum(-1)
+    assert (norm - 1).abs().min() > 1e-3
+    assert [layer.cost()["unitary"] for layer in (circuit, control)] == [True, False]
+
+
+def test_complex_kernels_stay_positive_semidefinite_with_the_trace_of_their_state():
+    quanv = off_the_circuit(layer(2, 3, 4, parameters="complex"))
+    kernel = quanv.kernel() * 2
+    assert torch.linalg.eigvalsh(kernel).min() > -1e-12
+    trace = kernel.diagonal(dim1=-2, dim2=-1).sum(-1)
+    assert torch.allclose(trace, quanv.state().abs().square().sum(-1))
+
+
+def test_a_training_step_moves_the_imaginary_parts():
+    quanv = layer(2, 3, parameters="complex")
+    optimizer = torch.optim.Adam(quanv.parameters(), lr=1e-2)
+    quanv(torch.randn(2, 2, 5, 5, dtype=torch.float64)).square().sum().backward()
+    optimizer.step()
+    assert quanv.angles.imag.abs().min() > 1e-3
+
+
+def test_the_slot_takes_complex_parameters_and_refuses_other_kinds():
+    assert flipped_quanv(nn.Conv2d(1, 2, 3), None, parameters="complex").angles.is_complex()
+    with pytest.raises(ConfigError, match="parameters is 'quaternion'; expected 'real' or 'complex'"):
+        flipped_quanv(nn.Conv2d(1, 2, 3), None, parameters="quaternion")
 
 
 def test_bias_init_changes_the_bias_and_nothing_else():

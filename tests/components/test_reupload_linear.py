@@ -19,27 +19,69 @@ def layer(*args, **kwargs) -> ReuploadLinear:
     return ReuploadLinear(*args, generator=torch.Generator().manual_seed(5), dtype=torch.float64, **kwargs)
 
 
+INPUTS = {
+    "random": lambda n: 3 * torch.randn(3, n, dtype=torch.float64),
+    "zero": lambda n: torch.zeros(1, n, dtype=torch.float64),
+    "constant": lambda n: torch.full((1, n), 0.7, dtype=torch.float64),
+    "identity": lambda n: 2 * torch.eye(math.ceil(n**0.5), dtype=torch.float64).reshape(1, -1)[:, :n],
+}
+
+
+def moved(circuit: ReuploadLinear, by: float = 0.05) -> ReuploadLinear:
+    """Complex angles off the real axis, as training leaves them."""
+    if circuit.angles.is_complex():
+        with torch.no_grad():
+            circuit.angles += by * 1j * torch.randn(circuit.angles.shape, dtype=torch.float64)
+    return circuit
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "qubits", "reps"),
-    [(4, 2, None, 1), (3, 2, 1, 4), (16, 4, None, 3), (11, 3, None, 2), (10, 5, None, 10), (64, 8, 3, 2)],
+    [
+        (4, 2, None, 1),
+        (3, 2, 1, 3),
+        (16, 4, None, 3),
+        (11, 3, None, 2),
+        (10, 5, None, 10),
+        (64, 8, 3, 2),
+        (200, 10, 4, 1),
+    ],
 )
 @pytest.mark.parametrize("parameters", ["real", "complex"])
-def test_outputs_and_gradients_equal_a_simulation_sample_by_sample(inputs, outputs, qubits, reps, parameters):
-    circuit = layer(inputs, outputs, qubits=qubits, reps=reps, parameters=parameters)
-    if parameters == "complex":
-        with torch.no_grad():
-            circuit.angles += 0.05j * torch.randn(circuit.angles.shape, dtype=torch.float64)
-    x = 3 * torch.randn(4, inputs, dtype=torch.float64)
-    x.requires_grad_()
-    found, expected = circuit(x), naive.reupload(x, circuit.angles, outputs) + circuit.bias
-    assert torch.allclose(found, expected, atol=1e-10, rtol=1e-10)
+@pytest.mark.parametrize("name", INPUTS)
+def test_outputs_and_gradients_equal_a_simulation_sample_by_sample(inputs, outputs, qubits, reps, parameters, name):
+    circuit = moved(layer(inputs, outputs, qubits=qubits, reps=reps, parameters=parameters, scale="learned"))
+    x = INPUTS[name](inputs).requires_grad_()
+    found = circuit(x)
+    expected = naive.reupload(x, circuit.angles, outputs) * circuit.log_scale.exp() + circuit.bias
+    assert torch.allclose(found, expected, atol=1e-9, rtol=1e-10)
     weight = torch.randn_like(expected)
+    leaves = (x, circuit.angles, circuit.bias, circuit.log_scale)
     for a, b in zip(
-        torch.autograd.grad((found * weight).sum(), (x, circuit.angles)),
-        torch.autograd.grad((expected * weight).sum(), (x, circuit.angles)),
+        torch.autograd.grad((found * weight).sum(), leaves),
+        torch.autograd.grad((expected * weight).sum(), leaves),
         strict=True,
     ):
-        assert torch.allclose(a, b, atol=1e-9, rtol=1e-9)
+        assert (a - b).abs().max() < 1e-9 * max(1, b.abs().max())
+
+
+@pytest.mark.parametrize("parameters", ["real", "complex"])
+def test_probabilities_at_the_published_size_equal_ones_made_with_scipy(parameters):
+    """Each gate's exponent is made of Kronecker products in numpy, its exponential by scipy."""
+    circuit = moved(layer(12544, 10, reps=2, parameters=parameters, bias=False), 1e-3)
+    x = 2 * np.random.default_rng(0).random(12544) - 1
+    matrix = np.pad(x, (0, 128 * 128 - 12544)).reshape(128, 128)
+    psi = np.full(128, 128**-0.5, complex)
+    paulis = np.stack([naive.I2.numpy(), naive.X.numpy(), naive.Y.numpy(), naive.Z.numpy()])
+    for angles in circuit.angles.detach().numpy():
+        tensor = np.concatenate([[0], angles]).reshape((4,) * 7)
+        for _ in range(7):  # the first axis left becomes a row and a column at the back
+            tensor = np.tensordot(tensor, paulis, axes=(0, 0))
+        generator = tensor.transpose(*range(0, 14, 2), *range(1, 14, 2)).reshape(128, 128)
+        psi = scipy.linalg.expm(1j * (matrix + matrix.T) / 4) @ psi
+        psi = scipy.linalg.expm(1j * generator) @ psi
+    found = circuit(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(found, np.abs(psi[:10]) ** 2, atol=1e-10, rtol=1e-9)
 
 
 def test_probabilities_equal_ones_made_with_scipy():
@@ -124,6 +166,11 @@ def test_a_diverged_parameter_gives_nan_instead_of_a_crash():
     with torch.no_grad():
         circuit.angles[0, 0] = float("inf")
     assert torch.isnan(circuit(torch.randn(2, 16, dtype=torch.float64))).all()
+
+
+def test_the_slot_takes_every_option_of_the_layer():
+    new = reupload_linear(nn.Linear(16, 4, bias=False), None, parameters="complex", scale="learned", reps=2)
+    assert new.angles.is_complex() and new.log_scale is not None and new.bias is None and new.reps == 2
 
 
 @pytest.mark.parametrize("parameters", ["real", "complex"])

@@ -164,7 +164,7 @@ def test_a_swap_that_is_not_better_is_never_beyond_or_explained():
 def test_below_ten_replicates_a_verdict_is_an_estimate(n, prefix):
     data = table(n, old=0, new=0.1, plain=0.01, linear=0.02)
     assert judged(data)[1]["verdict"] == prefix + "beyond the ordinary"
-    assert judged(data, untuned=True)[1]["verdict"] == prefix + "untuned: beyond the ordinary"
+    assert judged(data, tuned=False)[1]["verdict"] == prefix + "untuned: beyond the ordinary"
 
 
 def test_below_six_replicates_there_is_no_p():
@@ -521,7 +521,7 @@ def test_sentences_are_those_of_levels_and_variants():
 
 def test_short_verdicts_are_one_line_with_the_interval_and_the_nearest_control():
     variant = Contrast("zero bias", "linear", "old", role="variant")
-    effects, row = judged(table(6, old=0, new=0.05, plain=0.01, linear=-0.02), [SWAP, variant], untuned=True)
+    effects, row = judged(table(6, old=0, new=0.05, plain=0.01, linear=-0.02), [SWAP, variant], tuned=False)
     beside = effects[(effects["role"] == "swap-versus-control") & (effects["versus"] == "plain")].iloc[0]
     worse = effects[effects["role"] == "variant"].iloc[0]
 
@@ -542,7 +542,7 @@ def test_short_verdicts_stay_short_whatever_the_names_and_keep_the_numbers():
     for means in ((0.01,) * 4, (0.05,) * 4, (0.0495,) * 4):
         data = table(8, old=0, new=0.05, **dict(zip(names, means, strict=True)))
         for metric in ("test_accuracy", "loss"):
-            effects, row = judged(data, [contrast], metric=metric, untuned=True)
+            effects, row = judged(data, [contrast], metric=metric, tuned=False)
             (said,) = verdicts.short(effects)
             assert len(said) <= 140
             assert "\n" not in said

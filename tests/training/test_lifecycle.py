@@ -186,6 +186,29 @@ def test_extra_losses_reach_the_gradient_and_are_logged(digits):
     assert keeper.rows[1]["extra_commitment"] > keeper.rows[2]["extra_commitment"] > 0
 
 
+class Telling(nn.Module, dp.Lifecycle):
+    """Tells how large its inputs were."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[tuple[int, float]] = []
+
+    def forward(self, x):
+        if self.training:
+            self.seen.append((len(x), float(x.square().mean())))
+        return x
+
+    def call_metrics(self):
+        return {"power": torch.tensor(self.seen[-1][1])}
+
+
+def test_what_a_component_tells_of_its_calls_is_logged_as_the_mean_over_the_samples_of_an_epoch(digits):
+    model, keeper, _ = train(Telling(), digits)
+    told = model.slot.seen[: len(model.slot.seen) // 2]  # two epochs
+    mean = sum(n * value for n, value in told) / sum(n for n, _ in told)
+    assert keeper.rows[1]["power_slot"] == pytest.approx(mean, rel=1e-6)
+
+
 class Projected(nn.Module, dp.Lifecycle):
     """Keeps its weights within a ball after each step."""
 

@@ -90,7 +90,7 @@ def analyse(
     contrasts += [Contrast(arm, arm, reference, role="control") for arm in controls]
     effects = verdicts.effects(
         means, contrasts, metric=metric, higher_is_better=higher_is_better, margin=margin, failure_value=failure_value,
-        resplit=resplit, estimand="as given", tier="as given", items=items, same_items=same_items,
+        resplit=resplit, tuned=True, estimand="as given", tier="as given", items=items, same_items=same_items,
     )  # fmt: skip
     trials = means.rename(columns={"value": metric})
     return Analysis(

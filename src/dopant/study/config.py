@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
+from .trial import canonical
 
 Named = str | dict[str, Any]
 Controls = bool | list[str] | dict[str, list[str]]
@@ -48,6 +49,7 @@ class StudyTable(BaseModel):
     margin: float | None = Field(None, gt=0, allow_inf_nan=False)
     protocol: Literal["published"] | None = None
     metric: str | None = None
+    baselines: list[Named] = Field(default_factory=list)
     unbuildable: dict[str, str] = Field(default_factory=dict)
 
 
@@ -59,6 +61,9 @@ class DesignTable(BaseModel):
     kind: str = "ladder"
     levels: list[dict[str, Any]] = Field(default_factory=list)
     variants: list[dict[str, Any]] = Field(default_factory=list)
+    factors: dict[str, Any] = Field(default_factory=dict)
+    only: list[dict[str, str]] | None = None
+    controlled: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Tables(BaseModel):
@@ -76,16 +81,17 @@ class Tables(BaseModel):
 class Study:
     """Task, data, host, design, controls, recipe, replicates: the whole question.
 
-    design: dp.Ladder(…); it holds the host. task, data: a registered name or {"name": …, options}; data may also be a
-    dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
+    design: dp.Ladder(…) or dp.Factorial(…); it holds the host. task, data: a registered name or {"name": …, options};
+    data may also be a dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
     controls: True (all that the components declare), False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
-    it every epoch, said on the page). metric: the primary one, else the task's. unbuildable: filled in by dp.run, which
-    control cells do not fit their slots and why.
+    it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
+    same splits, such as "logistic-regression". unbuildable: filled in by dp.run, which control cells do not fit their
+    slots and why.
     """
 
-    design: designs.Ladder
+    design: designs.Design
     task: Named = "supervised"
     data: Any = "mnist"
     recipe: Recipe = field(default_factory=lambda: Recipe())
@@ -98,6 +104,7 @@ class Study:
     metric: str | None = None
     tuning: Tuning | None = None
     unbuildable: dict[str, str] = field(default_factory=dict)
+    baselines: Sequence[Named] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -119,6 +126,7 @@ class Study:
             "name": self.name, "seed": self.seed, "replicates": self.replicates, "task": self.task,
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
+            "baselines": [b if isinstance(b, str) else dict(b) for b in self.baselines] or None,
             "unbuildable": self.unbuildable or None,
         }  # fmt: skip
         tables = {
@@ -153,17 +161,19 @@ class Study:
             except DopantError as error:
                 found.append(f"study.host: {error}")
         found += self._regime_problems()
-        for number, level in enumerate(self.design.levels, start=1):
-            for slot, spec in level.items():
-                found += _known(f"design.levels.{number}.{slot}", registry.components, spec["component"], options=False)
-        for variant in self.design.variants:
-            for slot, spec in variant.swaps.items():
-                found += _known(f"design.variants.{slot}", registry.components, spec["component"], options=False)
+        for filling in self.design.fillings():
+            found += _known(filling.path, registry.components, filling.spec["component"], options=False)
+        found += self.design.problems()
+        found += self._recipe_problems() if not found else []
+        for baseline in self.baselines:
+            found += _known("study.baselines", registry.baselines, baseline)
+        if self.baselines and self.task_name != "supervised":
+            found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
         if isinstance(self.controls, list):
             for control in self.controls:
                 found += _known("study.controls", registry.components, control, options=False)
         elif isinstance(self.controls, dict):
-            slots = [s for level in self.design.levels for s in level]
+            slots = [filling.slot for filling in self.design.fillings()]
             for slot, names in self.controls.items():
                 if slot not in slots:
                     found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
@@ -194,8 +204,7 @@ class Study:
                 f"recipe.regime: {regime!r} is of the task 'supervised', not of {self.task_name!r}; a loop of your own "
                 "freezes and distils by itself"
             )
-        specs = [(s, v) for level in self.design.levels for s, v in level.items()]
-        specs += [(s, v) for variant in self.design.variants for s, v in variant.swaps.items()]
+        specs = [(filling.slot, filling.spec) for filling in self.design.fillings()]
         for slot, spec in specs if regime == "distil" else []:
             name = spec["component"]
             if name in registry.components and registry.components.get(name).facts.get("changes_shape"):
@@ -207,8 +216,18 @@ class Study:
 
     def slots(self) -> list[str]:
         """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
-        swaps = [*self.design.levels, *(v.swaps for v in self.design.variants)]
-        return sorted({name for level in swaps for group in level for name in group.split("+")})
+        return sorted({name for filling in self.design.fillings() for name in filling.slot.split("+")})
+
+    def _recipe_problems(self) -> list[str]:
+        """What cells would change in the recipe that it cannot be."""
+        found: dict[str, None] = {}
+        changes = {canonical(cell.recipe): cell.recipe for cell in self.design.cells(False) if cell.recipe}
+        for changed in changes.values():
+            try:
+                Recipe(**{**self.recipe.to_config(), **changed})
+            except ConfigError as error:
+                found |= dict.fromkeys(f"design.factors: {problem}" for problem in error.problems)
+        return list(found)
 
     def _metric_problems(self) -> list[str]:
         """A supervised study's metric must be known, and measured."""
@@ -332,14 +351,15 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
             try:
-                problems += from_tables({**raw, "design": {**tables.design.model_dump(), "kind": "ladder"}}).problems()
+                kept = {k: v for k, v in tables.design.model_dump().items() if k in designs.KEYS["ladder"]}
+                problems += from_tables({**raw, "design": {**kept, "kind": "ladder"}}).problems()
             except ConfigError as more:
                 problems += more.problems
         raise ConfigError([prefix + p for p in problems]) from None
     return Study(
         design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
-        dict(study.unbuildable),
+        dict(study.unbuildable), tuple(study.baselines),
     )  # fmt: skip
 
 

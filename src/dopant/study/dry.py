@@ -91,7 +91,7 @@ def dry_steps(study: Study) -> list[Dry]:
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)  # as the task does
         try:
-            cells = planning.cells(study)
+            cells = [cell for cell in planning.cells(study) if cell.baseline is None]
             first = planning.describe(study, cells[0], 0, study.recipe, {})
             data = build_data(first, Streams(study.seed, 0))
             return [_dry(study, cell, data) for cell in cells]
@@ -108,7 +108,7 @@ def _dry(study: Study, cell: Any, data: Any) -> Dry:
     from ..training.regimes import freeze_rest
     from .checkpoint import flatten
 
-    recipe, streams = study.recipe, Streams(study.seed, 0)
+    recipe, streams = planning.recipe_of(study, cell), Streams(study.seed, 0)
     description = planning.describe(study, cell, 0, recipe, {})
     model = build_model(description, streams, data)
     if "trained_slots" in description:

@@ -76,7 +76,8 @@ def _modules(named: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:
 
 
 def _registries() -> list[registry.Registry]:
-    kinds = [registry.components, registry.hosts, registry.datasets, registry.tasks, registry.rules, registry.metrics]
+    kinds = [registry.components, registry.hosts, registry.datasets, registry.tasks, registry.rules, registry.metrics,
+             registry.baselines]  # fmt: skip
     return [*kinds, parts.losses, parts.optimizers, parts.schedules]
 
 
@@ -88,6 +89,8 @@ def _origins(cell: Cell, recipe: Recipe, named: Mapping[str, Mapping[str, Any] |
         found.add(registry.components.origin(spec["component"]))
         if isinstance(spec.get("of"), Mapping):
             specs.append(spec["of"])
+    if cell.baseline is not None and cell.baseline["name"] in registry.baselines:
+        found.add(registry.baselines.origin(cell.baseline["name"]))
     kinds = {"task": registry.tasks, "data": registry.datasets, "host": registry.hosts}
     for key, kind in kinds.items():
         name = str((named.get(key) or {}).get("name", ""))

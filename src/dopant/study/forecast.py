@@ -78,12 +78,16 @@ def forecast(
     folder = _folder(study, out)
     rows = _rows(folder)
     left = _left(study, rows, files or {})
-    batch, eval_batch = sizes(recipe, data)
-    steps = math.ceil(len(data.train) / batch)
+    steps, scored_at_once = {}, {}
+    for known in planning.cells(study):
+        batch, scored_at_once[known.name] = sizes(planning.recipe_of(study, known), data)
+        steps[known.name] = math.ceil(len(data.train) / batch)
     seconds = disk = 0.0
     held = {row["id"]: row["epochs"] or 0 for row in rows if row["state"] == "done"}
     swapped = {cell.name for cell in planning.cells(study) if cell.swaps}
     for cell, trial_id, epochs, tuning in left:
+        if cell not in dry:  # a baseline: what it takes is not known before
+            continue
         row = dry[cell]
         count = max(0, epochs - held.get(trial_id, 0))
         if recipe.regime == "distil" and cell in swapped and trial_id not in held:
@@ -92,8 +96,8 @@ def forecast(
         if study.protocol == "published":
             scored += len(data.test) * count
         seconds += (
-            count * (steps * row.step_seconds + row.save_seconds)
-            + scored / eval_batch * row.evaluation_seconds
+            count * (steps[cell] * row.step_seconds + row.save_seconds)
+            + scored / scored_at_once[cell] * row.evaluation_seconds
             + TRIAL_SECONDS
         )
         best = row.state / 3 if recipe.early_stop else 0
@@ -124,7 +128,8 @@ def forecast(
     return Forecast(
         planning.total(study), len(left), at_once, cores, seconds / speed * rounds + (START_SECONDS if left else 0.0),
         seconds, int(disk), free, memory, room.bytes, str(device), fit,
-        f"{at_once} workers share {cores} cores evenly and nothing else runs", tuple(problems),
+        f"{at_once} workers share {cores} cores evenly and nothing else runs"
+        + ("; baselines are not counted" if study.baselines else ""), tuple(problems),
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,15 @@ class Scores:
         values, lost = (wide.pivot(index="arm", columns="replicate", values=v) for v in ("score", "failed"))
         share = bool(score.dropna().between(0, 1).all())
         return cls(values, lost.eq(True), 1 if higher_is_better else -1, share)
+
+    def with_sums(self, sums: Mapping[str, Sequence[tuple[str, float]]]) -> Scores:
+        """With further arms that are weighted sums of arms, replicate by replicate: no score where one has none."""
+        values, failed = self.values.copy(), self.failed.copy()
+        for name, parts in sums.items():
+            arms = [(weight, *self.arm(cell)) for cell, weight in parts]
+            values.loc[name] = sum(weight * scores for weight, scores, _ in arms)
+            failed.loc[name] = np.any([lost for *_, lost in arms], axis=0)
+        return replace(self, values=values, failed=failed)
 
     def arm(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """(scores, failed) over all replicates of the study."""

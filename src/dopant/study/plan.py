@@ -17,13 +17,28 @@ from ..recipe import Recipe
 from ..registry import components
 from .config import Study, as_named
 from .files import used
-from .trial import FORMAT, Trial
+from .trial import FORMAT, Trial, canonical
 
 
 def cells(study: Study) -> list[Cell]:
     """The study's cells; without controls where it says so, and without those that cannot be built."""
     cells = [cell for cell in study.design.cells(study.controls) if cell.name not in study.unbuildable]
-    return [_at_batch(cell, study.recipe.batch) if cell.role == "control" else cell for cell in cells]
+    batch = study.recipe.batch
+    cells = [_at_batch(cell, cell.recipe.get("batch", batch)) if cell.role == "control" else cell for cell in cells]
+    return cells + [baseline_cell(baseline) for baseline in study.baselines]
+
+
+def baseline_cell(baseline: Any) -> Cell:
+    """The cell of a whole other model, called by its name and options."""
+    spec = as_named(baseline, "baselines")
+    options = ",".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+    name = spec["name"] + (f":{options}" if options else "")
+    return Cell(f"baseline {name}", None, {}, "baseline", baseline=spec)
+
+
+def recipe_of(study: Study, cell: Cell) -> Recipe:
+    """The study's recipe with what the cell changes in it."""
+    return study.recipe.model_copy(update=cell.recipe) if cell.recipe else study.recipe
 
 
 def _at_batch(cell: Cell, batch: int) -> Cell:
@@ -39,7 +54,7 @@ def _at_batch(cell: Cell, batch: int) -> Cell:
 def contrasts(study: Study) -> list[Contrast]:
     """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason."""
     missing = study.unbuildable
-    return [
+    found = [
         replace(
             contrast,
             controls=tuple(name for name in contrast.controls if name not in missing),
@@ -50,6 +65,11 @@ def contrasts(study: Study) -> list[Contrast]:
         for contrast in study.design.contrasts(study.controls)
         if contrast.cell not in missing
     ]  # fmt: skip
+    reference = study.design.cells(False)[0].name
+    for baseline in study.baselines:
+        name = baseline_cell(baseline).name
+        found.append(Contrast(name, name, reference, role="baseline"))
+    return found
 
 
 def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
@@ -70,6 +90,8 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
         "threads": recipe.threads,
         "files": used(files, cell, recipe, named),
     }
+    if cell.baseline is not None:
+        description["baseline"] = cell.baseline
     if recipe.regime == "freeze":  # which slots move is part of the question: all that the design fills, in every cell
         description["trained_slots"] = study.slots()
     return description
@@ -83,7 +105,7 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
         describe(study, cell, replicate, recipe, files),
         cell.name,
         cell.level,
-        recipe.epochs,
+        None if cell.baseline is not None else recipe.epochs,  # more epochs are nothing to a baseline
         phase,
         recipe.device,
         extra,
@@ -99,13 +121,14 @@ def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tupl
             (
                 lr,
                 [
-                    trial(study, cell, -1 - r, study.recipe.model_copy(update={"lr": lr}), files, "tuning")
+                    trial(study, cell, -1 - r, recipe_of(study, cell).model_copy(update={"lr": lr}), files, "tuning")
                     for r in range(study.tuning.replicates)
                 ],
             )
             for lr in study.tuning.lr
         ]
         for cell in cells(study)
+        if cell.tuned
     }
 
 
@@ -143,15 +166,22 @@ def _score(row: Mapping[str, Any], metric: str, higher_is_better: bool) -> float
 
 
 def main_trials(study: Study, files: Mapping[str, str], learning_rates: Mapping[str, float]) -> list[Trial]:
-    """The reported trials, replicate by replicate so that pairs are complete early."""
-    return [
-        trial(
-            study, cell, replicate,
-            study.recipe.model_copy(update={"lr": learning_rates.get(cell.name, study.recipe.lr)}), files, "main",
-        )
-        for replicate in range(study.replicates)
-        for cell in cells(study)
-    ]  # fmt: skip
+    """The reported trials, replicate by replicate so that pairs are complete early.
+
+    Two cells may ask for the very same trial (a tuned arm that chose the rate of another cell): it is planned once, and
+    knows in its `also` which further cells it answers for.
+    """
+    every = cells(study)
+    chosen = {cell.name: {"lr": learning_rates[cell.name]} if cell.name in learning_rates else {} for cell in every}
+    found: dict[str, Trial] = {}
+    for replicate in range(study.replicates):
+        for cell in every:
+            recipe = recipe_of(study, cell).model_copy(update=chosen[cell.name])
+            new = trial(study, cell, replicate, recipe, files, "main")
+            first = found.setdefault(new.id, new)
+            if first is not new:
+                first.extra.setdefault("also", []).append([cell.name, cell.level])
+    return list(found.values())
 
 
 def plan(
@@ -187,10 +217,21 @@ def wanted_trials(
 
 
 def total(study: Study) -> int:
-    """How many trials the whole study is, tuning included."""
-    arms = len(cells(study))
-    tuning = arms * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
-    return arms * study.replicates + tuning
+    """How many trials the whole study is at most, tuning included: two cells may come to share a trial."""
+    return len(cells(study)) * study.replicates + tuning_total(study)
+
+
+def distinct(study: Study) -> int:
+    """How many trials the whole study is at least: each tuned arm may have chosen what another cell has anyway."""
+    every = cells(study)
+    kinds = {canonical([cell.swaps, cell.recipe, cell.baseline]) for cell in every if not (study.tuning and cell.tuned)}
+    return len(kinds) * study.replicates + tuning_total(study)
+
+
+def tuning_total(study: Study) -> int:
+    """How many trials choose learning rates."""
+    arms = sum(cell.tuned for cell in cells(study))
+    return arms * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
 
 
 def changed(

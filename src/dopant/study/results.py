@@ -43,8 +43,14 @@ class StudyAnswer(Answer):
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The store's rows of trials that belong to the study as it is now."""
-        return self.store.rows()
+        """The store's rows of trials that belong to the study as it is now; one for each cell that a trial answers
+        for."""
+        found = []
+        for row in self.store.rows():
+            found.append(row)
+            for cell, level in (row["extra"] or {}).get("also", ()):
+                found.append({**row, "cell": cell, "level": level})
+        return found
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
@@ -92,14 +98,17 @@ class StudyAnswer(Answer):
     def metrics(self) -> pd.DataFrame:
         import pandas as pd
 
-        known = {row["id"]: row for row in self.rows if row["phase"] == "main"}
+        known: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["phase"] == "main":
+                known.setdefault(row["id"], []).append(row)
         records = [
             {
-                "trial": m["trial"], "cell": known[m["trial"]]["cell"], "level": known[m["trial"]]["level"],
-                "replicate": known[m["trial"]]["replicate"], **{k: v for k, v in m.items() if k != "trial"},
+                "trial": m["trial"], "cell": row["cell"], "level": row["level"],
+                "replicate": row["replicate"], **{k: v for k, v in m.items() if k != "trial"},
             }
             for m in self.store.metrics()
-            if m["trial"] in known
+            for row in known.get(m["trial"], ())
         ]  # fmt: skip
         return pd.DataFrame(records, columns=None if records else ["trial", "cell", "level", "replicate", "epoch"])
 
@@ -169,10 +178,13 @@ class StudyAnswer(Answer):
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
+        tuned = {
+            cell.name: cell.baseline is not None or (self.config.tuning is not None and cell.tuned)
+            for cell in self.cells
+        }
         return verdicts.effects(
             table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self._failure_value(name), resplit=self.resplit(), untuned=self.config.tuning is None,
-            estimand="drop-in" if self.config.tuning is None else "best against best", tier=self._tier(),
+            failure_value=self._failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
             items=self._items(name), same_items=self.resplit() is None,
         )  # fmt: skip
 
@@ -224,7 +236,7 @@ class StudyAnswer(Answer):
         host, data = self.study["study"]["host"], self.study["study"].get("data")
         names = [v if isinstance(v, str) else v["name"] for v in (host, data) if v]
         names = [n.removeprefix("local:").split("@")[0] for n in names]
-        swaps = "; then ".join(designs.describe_swaps(level) for level in self.config.design.levels)
+        swaps = self.config.design.summary()
         where = f" on {names[1]}" if len(names) > 1 else ""
         what = f"What does {swaps or 'nothing'} do to {names[0]}{where}"
         return f"{what}, and would an ordinary stand-in have done the same?"
@@ -286,7 +298,9 @@ class StudyAnswer(Answer):
 
 def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
     """The store's counts, with the trials that the study will have once tuning has ended counted as pending."""
-    planned = max(planning.total(study), counts["planned"])
+    main_planned = counts["planned"] > planning.tuning_total(study)
+    fewer = main_planned and counts["planned"] >= planning.distinct(study)  # tuned arms may share trials with others
+    planned = counts["planned"] if fewer else max(planning.total(study), counts["planned"])
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 

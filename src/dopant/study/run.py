@@ -14,8 +14,8 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from .. import local, pretrained, registry
-from ..designs import Ladder
+from .. import designs, local, pretrained, registry
+from ..designs import Factorial, Ladder
 from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
@@ -31,7 +31,7 @@ ENGINES = ("local",)
 
 
 def run(
-    study_or_design: Study | Ladder,
+    study_or_design: Study | Ladder | Factorial,
     *,
     data: Any = None,
     recipe: Recipe | None = None,
@@ -66,7 +66,7 @@ def run(
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
-    if not isinstance(study_or_design, (Study, Ladder)):
+    if not isinstance(study_or_design, (Study, Ladder, Factorial)):
         raise ConfigError(
             f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
             "dp.run(dp.Ladder(model).level(slot='component'), …)"
@@ -162,7 +162,11 @@ def _unasked(study: Study, train: Any) -> list[str]:
             train = registry.resolve_callable(train)
         except ConfigError as error:
             found += [f"train: {problem}" for problem in error.problems]
-    if not study.design.levels and study.task_name in registry.tasks and registry.tasks.get(study.task_name).networks:
+    if (
+        not study.design.fillings()
+        and study.task_name in registry.tasks
+        and registry.tasks.get(study.task_name).networks
+    ):
         found.append("design.levels: no swap was asked for; add one, such as .level(head='reupload-linear')")
     if callable(train):
         try:
@@ -187,8 +191,7 @@ def _unknown_slots(study: Study) -> list[str]:
         names = [name for name, _ in build_host(description["host"], Streams(0), data.facts()).named_modules() if name]
     except Exception:  # what keeps it from being built is told already
         return []
-    slots = [s for level in study.design.levels for group in level for s in group.split("+")]
-    return [str(UnknownName("slot", slot, names)) for slot in dict.fromkeys(slots) if slot not in names]
+    return [str(UnknownName("slot", slot, names)) for slot in study.slots() if slot not in names]
 
 
 def _execute(
@@ -227,7 +230,7 @@ def in_process(study: Study) -> bool:
     )
 
 
-def _study(value: Study | Ladder, **given: Any) -> Study:
+def _study(value: Study | Ladder | Factorial, **given: Any) -> Study:
     study = value if isinstance(value, Study) else Study(design=value)
     if isinstance(given.get("tuning"), Mapping):
         given["tuning"] = Tuning(**given["tuning"])
@@ -252,7 +255,7 @@ def _in_process_names(study: Study, train: Callable | str | None, sample: Any) -
         study = study.with_(data=as_named(data, "data"))
     host = study.design.host
     if not isinstance(host, str):
-        study = study.with_(design=dataclasses.replace(study.design, host=as_named(host, "host")))
+        study = study.with_(design=designs.with_host(study.design, as_named(host, "host")))
     return study
 
 
@@ -266,7 +269,7 @@ def _with_start(study: Study, checkpoint: Any) -> tuple[Study, dict[str, Any], l
         spec, starts = pretrained.intern(checkpoint)
     except ConfigError as error:
         return study, {}, [*error.problems]
-    return study.with_(design=dataclasses.replace(study.design, host={**host, "checkpoint": spec})), starts, []
+    return study.with_(design=designs.with_host(study.design, {**host, "checkpoint": spec})), starts, []
 
 
 def default_name(study: Study) -> str:
@@ -299,7 +302,7 @@ def check(
         return {}, {}
     streams = Streams(study.seed, 0)
     study = study.with_(unbuildable={})
-    cells = planning.cells(study)
+    cells = [cell for cell in planning.cells(study) if cell.baseline is None]
     description = planning.describe(study, cells[0], 0, study.recipe, {})
     data = build_data(description, streams) if study.data is not None else None
     if data is None and "sample" not in description["task"]:
@@ -331,7 +334,7 @@ def check(
                 filled = copy_module(filled)
                 freeze_rest(filled, study.slots())
             try:
-                need = forecast.refuse_cell(cell.name, filled, data, study.recipe)
+                need = forecast.refuse_cell(cell.name, filled, data, planning.recipe_of(study, cell))
                 if needs is not None and need is not None:
                     needs[cell.name] = need
             except DoesNotFit as error:

@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ..designs import Contrast
@@ -40,6 +41,8 @@ from .wording import line, sentence
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+SPOKEN = ("level", "variant", "baseline")  # roles that the verdicts' sentences are about
+COMPARED = ("control", "swap-versus-control", "baseline", "interaction")  # roles that get no verdict, only a comparison
 ESTIMATE_BELOW = 10  # replicates
 TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
 COLUMNS = (
@@ -59,8 +62,8 @@ def effects(
     margin: float | None = None,
     failure_value: float | None = None,
     resplit: float | None = None,
-    untuned: bool = False,
-    estimand: str = "drop-in",
+    tuned: bool | Mapping[str, bool] = True,
+    estimand: str | None = None,
     tier: str | Mapping[str, str] = "exact expectation",
     items: Mapping[tuple[str, Any], ArrayLike] | None = None,
     same_items: bool | None = None,
@@ -77,6 +80,8 @@ def effects(
     resplit: n_test / n_train where every replicate drew a new split of one pool (Nadeau-Bengio), else None.
     tier: of evidence, of every row or {arm: tier}: then a row has the more real one of its two arms, in the order of
         TIERS. An arm not named is classical; a tier not in TIERS ranks just above that.
+    tuned: whether the arms chose their learning rate, of all or {arm: …}; an effect is untuned where one did not.
+    estimand: None is "best against best" where both arms were tuned, else "drop-in".
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
 
@@ -87,13 +92,20 @@ def effects(
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise ConfigError(f"margin: {margin!r} is not a positive number; leave it out to claim no equivalence")
     settings = {
-        "metric": metric, "estimand": estimand, "untuned": untuned, "failure_value": failure_value,
+        "metric": metric, "failure_value": failure_value,
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
     }  # fmt: skip
 
+    parts = {name: tuple(found) for c in contrasts for name, found in ((c.cell, c.plus), (c.versus, c.minus)) if found}
+    scores = scores.with_sums(parts)
+    items = dict(items or {}) | _summed(items or {}, parts, list(scores.values.columns))
+
     def measure(swap: str, cell: str, versus: str, role: str, **more: Any) -> Effect:
         same = resplit is None if same_items is None else same_items
-        more |= {"tier": _tier(tier, cell, versus), **settings}
+        arms = [arm for name in (cell, versus) for arm, _ in parts.get(name, ((name, 1.0),))]
+        alike = tuned if isinstance(tuned, bool) else all(tuned.get(arm, False) for arm in arms)
+        more |= {"tier": _tier(tier, arms), "untuned": not alike, **settings}
+        more["estimand"] = estimand or ("best against best" if alike else "drop-in")
         return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items or {}, same, **more)
 
     contrasts = _with_controls(contrasts)
@@ -115,8 +127,8 @@ def effects(
 
 
 def sentences(effects: pd.DataFrame) -> list[str]:
-    """The verdicts on levels and variants as plain sentences, in order."""
-    return list(effects.loc[effects["role"].isin(["level", "variant"]), "sentence"])
+    """The verdicts on levels, variants and baselines as plain sentences, in order."""
+    return list(effects.loc[effects["role"].isin(SPOKEN), "sentence"])
 
 
 def short(effects: pd.DataFrame) -> list[str]:
@@ -128,7 +140,7 @@ def short(effects: pd.DataFrame) -> list[str]:
     labels = {r["cell"]: r["swap"] for r in rows if r["role"] == "control"}
     lines = []
     for row in rows:
-        if row["role"] in ("level", "variant"):
+        if row["role"] in SPOKEN:
             beside = [
                 {**r, "versus": labels.get(r["versus"], r["versus"])}
                 for r in rows
@@ -139,11 +151,21 @@ def short(effects: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _tier(tier: str | Mapping[str, str], cell: str, versus: str) -> str:
+def _tier(tier: str | Mapping[str, str], arms: Sequence[str]) -> str:
     if isinstance(tier, str):
         return tier
-    both = [tier.get(cell, TIERS[0]), tier.get(versus, TIERS[0])]
-    return max(both, key=lambda name: TIERS.index(name) if name in TIERS else 0.5)
+    return max((tier.get(arm, TIERS[0]) for arm in arms), key=lambda n: TIERS.index(n) if n in TIERS else 0.5)
+
+
+def _summed(items: Mapping, sums: Mapping[str, Sequence[tuple[str, float]]], replicates: list[Any]) -> dict[Any, Any]:
+    """Per-item values of arms that are weighted sums, where every part has them."""
+    found = {}
+    for name, parts in sums.items():
+        for replicate in replicates:
+            values = [(weight, items.get((cell, replicate))) for cell, weight in parts]
+            if all(v is not None for _, v in values):
+                found[name, replicate] = sum(weight * np.asarray(v, float) for weight, v in values)
+    return found
 
 
 def _record(row: Effect, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -229,11 +251,15 @@ def _judged(row: Effect, labels: Mapping[str, str]) -> Effect:
     """The row with its verdict in words: the truth table."""
     prefix = "estimate: " if row.replicates < ESTIMATE_BELOW else ""
     prefix += "untuned: " if row.untuned else ""
-    word, needed = _compared(row) if row.role in ("control", "swap-versus-control") else _truth(row, labels)
+    word, needed = _compared(row) if row.role in COMPARED else _truth(row, labels)
     return replace(row, verdict=prefix + word, replicates_needed=needed)
 
 
 def _compared(row: Effect) -> tuple[str, float]:
+    if row.role == "interaction":
+        words = {"better": "more than additive", "worse": "less than additive"}
+        word = "additive" if row.equivalence else words.get(row.direction, "cannot tell")
+        return word, row.replicates_needed if word == "cannot tell" else math.nan
     if row.equivalence:
         return "equivalent to", math.nan
     if row.direction in ("better", "worse"):

@@ -40,6 +40,10 @@ def registered_runner(trial: Any) -> Callable[..., tuple[dict[str, Any], dict[st
     """What runs the trial: the registered task that it names."""
     from .. import registry
 
+    if trial.description.get("baseline"):
+        from ..baselines import run_baseline
+
+        return run_baseline
     return registry.tasks.get(trial.description["task"]["name"]).run
 
 

@@ -58,6 +58,15 @@ def extra_losses(model: nn.Module, slot: str | None = None) -> dict[str, torch.T
     return found
 
 
+def call_metrics(model: nn.Module) -> dict[str, torch.Tensor]:
+    """`NAME_SLOT` of all that participants tell of the call just made."""
+    found: dict[str, torch.Tensor] = {}
+    for name, module in participants(model).items():
+        if type(module).call_metrics is not Lifecycle.call_metrics:
+            found |= {f"{key}_{name}" if name else key: value.detach() for key, value in module.call_metrics().items()}
+    return found
+
+
 def after_step(model: nn.Module, step: int) -> None:
     with torch.no_grad():
         for _, module in _taking_part(model, "after_step"):

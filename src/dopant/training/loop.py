@@ -30,6 +30,11 @@ from .distil import Distillation
 from .evaluate import Scores, evaluate, to_device
 from .reseed import Reseeder
 
+CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
+
+
+CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
+
 
 @dataclass
 class Progress:
@@ -182,7 +187,7 @@ class Loop:
         values = self._sums(sums)
         seconds = time.perf_counter() - clock
         count = values.pop("count")
-        row = {f"train_{k}" if not k.startswith(("extra_", "grad_norm_")) else k: v / count for k, v in values.items()}
+        row = {_column(k): v / count for k, v in values.items()}
         for name in self.slots:
             row[f"grad_norm_{name}"] *= count / len(order)  # a mean over steps, not over samples
         row["seconds"] = seconds
@@ -255,6 +260,8 @@ class Loop:
                 add(sums, metric.name, metric.function(outputs, targets).sum())
             for name, value in extra.items():
                 add(sums, f"extra_{name}", value * len(indices))
+            for name, value in lifecycle.call_metrics(self.model).items():
+                add(sums, f"{CALL}{name}", value * len(indices))
 
     def _held_out(self, epoch: int) -> dict[str, float]:
         """Validation metrics, and the test set's under the protocol that publishes it every epoch."""
@@ -341,6 +348,13 @@ class Loop:
         if self.recipe.precision == "bfloat16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
+
+
+def _column(name: str) -> str:
+    """How a sum's mean is called in the epoch's line."""
+    if name.startswith(CALL):
+        return name.removeprefix(CALL)
+    return name if name.startswith(("extra_", "grad_norm_")) else f"train_{name}"
 
 
 def add(sums: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> None:

@@ -6,6 +6,7 @@ a constrained kernel. No patch needs a simulation. Source: Wang, Myers, Hollenbe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ...errors import ConfigError, SlotMismatch
 from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp_column
+from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
 from .pauli import pauli_sum
 
 _QUBITS = 2
@@ -56,7 +58,14 @@ class KernelConv(nn.Module):
     bias: nn.Parameter | None
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: Any, padding: Any, bias_init: str
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: Any,
+        padding: Any,
+        bias_init: str,
+        choices: Iterable[tuple[str, object, tuple[str, str]]] = (),
     ):
         super().__init__()
         name = type(self).__name__
@@ -66,8 +75,7 @@ class KernelConv(nn.Module):
         for label, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value < 1:
                 problems.append(f"{name}: {label} is {value}; expected 1 or more")
-        if bias_init not in ("normal", "zero"):
-            problems.append(f"{name}: bias_init is {bias_init!r}; expected 'normal' or 'zero'")
+        problems += choice_problems(name, [("bias_init", bias_init, ("normal", "zero")), *choices])
         if problems:
             raise ConfigError(problems)
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -79,7 +87,10 @@ class KernelConv(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.conv2d(x, self.kernel(), self.bias, self.stride, self.padding)
+        return self.convolve(x, self.kernel())
+
+    def convolve(self, x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(x, kernel, self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         return (
@@ -88,18 +99,22 @@ class KernelConv(nn.Module):
         )
 
 
-class FlippedQuanv(KernelConv):
+class FlippedQuanv(StateLayer, KernelConv):
     """Mean over input channels of <psi|H|psi>, H the symmetrised patch, |psi> = exp(i sum_k angle_k P_k)|00>.
 
     (batch, in_channels, height, width) -> (batch, out_channels, height', width'). The patch fills the top left of a
     4x4 matrix. With psi = a + ib the kernel is the top-left block of (a a^T + b b^T)/in_channels: positive
     semidefinite, rank at most 2, trace 1/in_channels before it is cropped.
 
+    parameters: "real" (a circuit) or "complex" (the published torch code's: psi is not normalised once training has
+        moved the imaginary parts, which start at 0; the trace is then |psi|^2/in_channels. A control named for what
+        it is).
     Parameters: angles (out_channels, in_channels, 15), Pauli strings in the order of the product I,X,Y,Z without II,
-    drawn from N(0,1); bias (out_channels,) from N(0,1), or zero with bias_init="zero".
-    Cost: an ordinary convolution plus one 4x4 eigendecomposition per pair of channels and call (2 ms for 512 pairs).
-    Differs from the published code in: the parameters are real, as a circuit needs; theirs are complex.
-    Raises ConfigError for kernel sizes other than 1 to 4 and for unknown `bias_init`.
+        drawn from N(0,1); bias (out_channels,), real, from N(0,1), or zero with bias_init="zero".
+    Cost: an ordinary convolution plus the first column of one 4x4 exponential per pair of channels and call: 2 ms for
+        512 pairs (eigendecomposition), with complex parameters about 5 ms (scaling and squaring).
+    Differs from the published code in: the bias is real; theirs is stored complex and its imaginary part dropped.
+    Raises ConfigError for kernel sizes other than 1 to 4 and for unknown `bias_init` or `parameters`.
     """
 
     def __init__(
@@ -111,27 +126,45 @@ class FlippedQuanv(KernelConv):
         padding: int | tuple[int, int] | str = 0,
         bias: bool = True,
         *,
+        parameters: str = "real",
         bias_init: str = "normal",
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias_init)
-        self.angles = nn.Parameter(normal((out_channels, in_channels, _STRINGS), generator, device, dtype))
+        choices = [("parameters", parameters, KINDS)]
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias_init, choices)
+        self.angles = start(normal((out_channels, in_channels, _STRINGS), generator, device, dtype), parameters)
         # the bias is drawn even if it starts at zero: everything else then starts equal whatever bias_init is
-        start = normal((out_channels,), generator, device, dtype)
-        self.bias = nn.Parameter(start if bias_init == "normal" else torch.zeros_like(start)) if bias else None
+        drawn = normal((out_channels,), generator, device, dtype)
+        self.bias = nn.Parameter(drawn if bias_init == "normal" else torch.zeros_like(drawn)) if bias else None
 
     def state(self) -> torch.Tensor:
-        """|psi> of every pair of channels: (out_channels, in_channels, 4), complex, of norm 1.
+        """|psi> of every pair of channels: (out_channels, in_channels, 4), complex; of norm 1 with real parameters.
 
         Made in double precision: single precision eigenvectors are off the norm by up to 1e-6, and hardly faster.
         """
-        return hermitian_exp_column(pauli_sum(self.angles.double())).to(self.angles.dtype.to_complex())
+        generator = pauli_sum(doubled(self.angles))
+        if self.angles.is_complex():
+            column = torch.linalg.matrix_exp(1j * generator)[..., 0]
+        else:
+            column = hermitian_exp_column(generator)
+        return column.to(self.angles.dtype.to_complex())
 
     def kernel(self) -> torch.Tensor:
-        rows = torch.view_as_real(self.state())[..., : self.kernel_size, :]
+        return self._kernel_of(self.state())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        psi = self.state()
+        self._note(lambda: torch.view_as_real(psi).square().sum((-2, -1)))
+        return self.convolve(x, self._kernel_of(psi))
+
+    def _kernel_of(self, psi: torch.Tensor) -> torch.Tensor:
+        rows = torch.view_as_real(psi)[..., : self.kernel_size, :]
         return (rows.unsqueeze(-2) * rows.unsqueeze(-3)).sum(-1) / self.in_channels
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, parameters={'complex' if self.angles.is_complex() else 'real'}"
 
     def cost(self) -> dict[str, Any]:
         """What the circuit would take: qubits, states to prepare, tier of evidence."""
@@ -140,6 +173,7 @@ class FlippedQuanv(KernelConv):
             "states": self.out_channels * self.in_channels,
             "two_qubit_gates_per_state": 1,  # any two-qubit state needs at most one CNOT
             "shots": 0,
+            "unitary": not self.angles.is_complex(),
             "tier": "exact",
         }
 
@@ -160,18 +194,23 @@ def like_conv(old: nn.Conv2d) -> dict[str, Any]:
 
 @component("flipped-quanv", fills=refuse_conv, paper="quantum-creep", controls=["psd-conv", "frozen"], linear=True)
 def flipped_quanv(
-    old: nn.Module, signature: Any, *, bias_init: str = "normal", generator: torch.Generator | None = None
+    old: nn.Module,
+    signature: Any,
+    *,
+    parameters: str = "real",
+    bias_init: str = "normal",
+    generator: torch.Generator | None = None,
 ) -> nn.Module:
     """A convolution whose kernel is a two-qubit state's density matrix: mean over channels of <psi|patch|psi>.
 
     Fills Conv2d with square kernels of 2 to 4, without groups or dilation.
+    parameters: "real", a circuit, or "complex", the published torch code's, whose states leave norm 1 in training.
     bias_init: "normal", as published, or "zero". A slot without bias stays without.
     Cost: 15 angles per pair of channels; time as an ordinary convolution.
-    Source: Wang et al. 2024, arXiv 2409.17583. Differs in: real angles (theirs are stored complex and stop being
-    unitary in training). Raises SlotMismatch with every reason why a slot cannot be filled.
+    Source: Wang et al. 2024, arXiv 2409.17583. Raises SlotMismatch with every reason why a slot cannot be filled.
     """
     reason = refuse_conv(old, signature)
     if reason:
         raise SlotMismatch(f"'flipped-quanv' cannot fill this slot: {reason}")
     assert isinstance(old, nn.Conv2d)
-    return FlippedQuanv(**like_conv(old), bias_init=bias_init, generator=generator)
+    return FlippedQuanv(**like_conv(old), parameters=parameters, bias_init=bias_init, generator=generator)

@@ -6,7 +6,6 @@ Source: Wang, Myers, Hollenberg, Parampalli 2024, arXiv 2409.17583 ("DataReUploa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from ...errors import ConfigError, SlotMismatch
 from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp
+from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
 from ._propagate import propagate
 from .pauli import pauli_sum
 
@@ -45,7 +45,7 @@ def qubit_problems(in_features: int, out_features: int, qubits: int | None) -> l
     return problems
 
 
-class ReuploadLinear(nn.Module):
+class ReuploadLinear(StateLayer):
     """Output j = |<j|state>|^2 (+ bias_j), where the data act as a Hamiltonian `reps` times, a free gate after each.
 
     (..., in_features) -> (..., out_features). The input is zero-padded to 4^q and read row-major as a matrix X of
@@ -85,13 +85,14 @@ class ReuploadLinear(nn.Module):
         super().__init__()
         problems = [f"ReuploadLinear {tail}" for _, tail in qubit_problems(in_features, out_features, qubits)]
         problems += _option_problems("ReuploadLinear: ", in_features, out_features, reps, scale_init)
-        for label, value, known in (
-            ("parameters", parameters, ("real", "complex")),
-            ("scale", scale, ("none", "learned")),
-            ("bias_init", bias_init, ("normal", "zero")),
-        ):
-            if value not in known:
-                problems.append(f"ReuploadLinear: {label} is {value!r}; expected {known[0]!r} or {known[1]!r}")
+        problems += choice_problems(
+            "ReuploadLinear",
+            (
+                ("parameters", parameters, KINDS),
+                ("scale", scale, ("none", "learned")),
+                ("bias_init", bias_init, ("normal", "zero")),
+            ),
+        )
         if problems:
             raise ConfigError(problems)
         self.in_features, self.out_features, self.reps, self.parametrisation = (
@@ -101,60 +102,48 @@ class ReuploadLinear(nn.Module):
             parameters,
         )
         self.qubits = qubits or qubits_needed(in_features, out_features)
-        angles = normal((reps, 4**self.qubits - 1), generator, device, dtype)
-        self.angles = nn.Parameter(
-            torch.complex(angles, torch.zeros_like(angles)) if parameters == "complex" else angles
-        )
+        self.angles = start(normal((reps, 4**self.qubits - 1), generator, device, dtype), parameters)
         # drawn even where it is not used: the angles of all variants then start equal
-        start = normal((out_features,), generator, device, dtype)
-        self.bias = nn.Parameter(start if bias_init == "normal" else torch.zeros_like(start)) if bias else None
-        learned = nn.Parameter(torch.full_like(start[0], math.log(scale_init))) if scale == "learned" else None
+        drawn = normal((out_features,), generator, device, dtype)
+        self.bias = nn.Parameter(drawn if bias_init == "normal" else torch.zeros_like(drawn)) if bias else None
+        learned = nn.Parameter(torch.full_like(drawn[0], math.log(scale_init))) if scale == "learned" else None
         self.register_parameter("log_scale", learned)
 
     def gates(self) -> torch.Tensor:
         """W_r (reps, 2^q, 2^q), complex: unitary with real parameters. Computed in double precision, because angles of
         norm 2^q cost single precision up to four digits; then rounded to the layer's precision."""
-        generator = pauli_sum(self.angles.to(torch.complex128 if self.angles.is_complex() else torch.float64))
+        generator = pauli_sum(doubled(self.angles))
         gates = torch.linalg.matrix_exp(1j * generator) if self.angles.is_complex() else hermitian_exp(generator)
         return gates.to(self.angles.dtype.to_complex())
 
     def state(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in_features) -> (..., 2^q), complex: the state that is measured."""
-        rows = self._rows(x)
+        rows = self._measured(self._rows(x))
         return torch.complex(rows[:, 0], rows[:, 1]).reshape(*x.shape[:-1], 2**self.qubits)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        outputs = self._rows(x)[:, :, : self.out_features].square().sum(1).reshape(*x.shape[:-1], self.out_features)
+        rows = self._rows(x)
+        self._note(lambda: rows.square().sum((1, 2)))
+        rows = self._measured(rows)
+        outputs = rows[:, :, : self.out_features].square().sum(1).reshape(*x.shape[:-1], self.out_features)
         if self.log_scale is not None:
             outputs = outputs * self.log_scale.exp()
         return outputs if self.bias is None else outputs + self.bias
 
     def _rows(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in_features) -> (samples, 2, 2^q): real and imaginary part of the state, as rounding left it."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"ReuploadLinear takes (..., {self.in_features}), not {tuple(x.shape)}")
         side = 2**self.qubits
         flat = x.reshape(math.prod(x.shape[:-1]), self.in_features)
         matrices = functional.pad(flat, (0, side * side - self.in_features)).view(-1, side, side)
-        rows = propagate(matrices, self.gates())
+        return propagate(matrices, self.gates())
+
+    def _measured(self, rows: torch.Tensor) -> torch.Tensor:
         if self.parametrisation == "complex":
             return rows
         # unitary, so any departure from norm 1 (1e-5 in single precision after ten repetitions) is rounding
         return rows / rows.detach().square().sum((1, 2), keepdim=True).sqrt()
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ReuploadLinear:
-        """Module.double() passes over complex parameters, and Module.to(dtype) would drop their imaginary part: here
-        they follow the real ones, whole."""
-        angles = self.angles.data
-        super()._apply(fn, recurse)
-        if angles.is_complex() and not self.angles.is_complex():
-            self.angles.data = angles.to(self.angles.device, self.angles.dtype.to_complex())
-        elif self.angles.is_complex():
-            wanted = fn(torch.empty(0, dtype=self.angles.dtype.to_real(), device=self.angles.device)).dtype
-            if wanted.is_floating_point and wanted.to_complex() != self.angles.dtype:
-                self.angles.data = self.angles.data.to(wanted.to_complex())
-                if self.angles.grad is not None:
-                    self.angles.grad = self.angles.grad.to(wanted.to_complex())
-        return self
 
     def extra_repr(self) -> str:
         return (

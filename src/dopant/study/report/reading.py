@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..verdicts import SPOKEN
 from .forest import role_of
 from .words import clean, difference, is_missing, kind_of, measure_of, without_tags
 
@@ -59,7 +60,7 @@ def fewest(rows: list[dict[str, Any]]) -> int:
 
 def verdicts(answer: Any) -> list[Verdict]:
     """The sentences of `Answer.verdicts`, each beside its effect where there are as many of both."""
-    rows = [row for row in answer.effects.to_dict("records") if role_of(row) in ("level", "variant")]
+    rows = [row for row in answer.effects.to_dict("records") if row.get("role", "level") in SPOKEN]
     if len(rows) != len(answer.verdicts):
         rows = [row for row in rows if role_of(row) == "level"]
     paired = rows if len(rows) == len(answer.verdicts) else [None] * len(answer.verdicts)

@@ -1,0 +1,367 @@
+"""The factorial: every combination of the levels of several factors, or a stated part of them.
+
+What a factor is worth is a main effect: the mean over all cells that differ in nothing else. Whether two factors add up
+is their interaction. Controls stand beside the one contrast that is named for them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError, hint, nearest
+from ..recipe import RESULT_NEUTRAL, RecipeTable
+from ..registry import components
+from .base import Cell, Contrast, Filling, Spec, as_spec, controls_of
+
+OLD = "old"  # the level at which a slot keeps its old module
+RECIPE = "recipe."
+Levels = dict[str, dict[str, Any]]  # {level: {slot, "slot:option" or "recipe.key": value}}
+Place = dict[str, str]  # {factor: level}
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """The contrast in which controls take the swap's place: `level` against `versus` of one factor, at fixed levels of
+    the others. Factors of the recipe that `at` does not name are left to [tuning], or to the study's recipe."""
+
+    factor: str
+    level: str
+    versus: str
+    at: Place
+
+
+@dataclass(frozen=True)
+class Factorial:
+    """All combinations of the levels of several factors.
+
+    host: as of a Ladder. factors: {factor: levels}, each in one of two forms.
+    {"head": ["reupload-linear", {"component": …, option: …}]}: the name is what is set, a slot, "recipe.KEY", or
+        "slot:option" of whatever component stands there. A slot's first level is its old module, unless the list has
+        "old" (or None) elsewhere.
+    {"conv": {"classical": {}, "circuit": {"conv1": "flipped-quanv", "conv2": "flipped-quanv"}}}: named levels, each of
+        which sets any number of such things.
+    The first level of each factor is the one that the others are compared with. With one factor the cells are called as
+    its levels are.
+    only: the cells that are trained, as patterns {factor: level}; one that leaves factors out stands for all their
+        levels. None: all. Effects are then means over the cells that have their partner.
+    controlled: tables {"factor", "level", "versus" (the first level), "at" {factor: level, else the first}}.
+    ConfigError for a table that cannot be read; what is wrong between factors is told by `problems`.
+    """
+
+    host: Any
+    factors: Mapping[str, Any]
+    only: Sequence[Mapping[str, str]] | None = None
+    controlled: Sequence[Any] = ()
+    kind: str = field(default="factorial", init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.factors, Mapping) or not self.factors:
+            raise ConfigError("a factorial needs factors, such as {'head': ['reupload-linear']}")
+        problems: list[str] = []
+        read: dict[str, Levels] = {}
+        for name, levels in self.factors.items():
+            try:
+                read[name] = _levels(name, levels)
+            except ConfigError as error:
+                problems += [f"design.factors.{name}: {p}" for p in error.problems]
+        if problems:
+            raise ConfigError(problems)
+        object.__setattr__(self, "factors", read)
+        object.__setattr__(self, "only", None if self.only is None else tuple(dict(p) for p in self.only))
+        controlled = [c if isinstance(c, Controlled) else self._controlled(n, c) for n, c in enumerate(self.controlled)]
+        object.__setattr__(self, "controlled", tuple(controlled))
+
+    def _controlled(self, number: int, table: Mapping[str, Any]) -> Controlled:
+        where = f"design.controlled.{number + 1}"
+        unknown = [k for k in table if k not in ("factor", "level", "versus", "at")]
+        if unknown or not {"factor", "level"} <= set(table):
+            raise ConfigError(
+                f"{where}: 'factor' and 'level' are needed, 'versus' and 'at' possible; got {list(table)}"
+            )
+        name = table["factor"]
+        first = next(iter(self.factors.get(name, {"": {}})))
+        return Controlled(name, table["level"], table.get("versus", first), dict(table.get("at", {})))
+
+    # --- cells ------------------------------------------------------------------------------------------------------
+
+    def places(self) -> list[Place]:
+        """Every combination that is trained, the first levels first."""
+        every = [dict(zip(self.factors, levels, strict=True)) for levels in itertools.product(*self.factors.values())]
+        if self.only is None:
+            return every
+        return [place for place in every if any(pattern.items() <= place.items() for pattern in self.only)]
+
+    def name(self, place: Place) -> str:
+        """How the cell of a place is called."""
+        if len(self.factors) == 1:
+            return next(iter(place.values()))
+        return ", ".join(f"{factor}={level}" for factor, level in place.items())
+
+    def filled(self, place: Place) -> tuple[dict[str, Spec], dict[str, Any]]:
+        """(swaps, changes of the recipe) of a place, which may leave factors out."""
+        settings = [item for factor, level in place.items() for item in self.factors[factor][level].items()]
+        swaps = {k: dict(v) for k, v in settings if not k.startswith(RECIPE) and ":" not in k and v != OLD}
+        for key, value in settings:
+            slot, colon, option = key.partition(":")
+            if colon and slot in swaps:
+                swaps[slot][option] = value
+        return swaps, {k.removeprefix(RECIPE): v for k, v in settings if k.startswith(RECIPE)}
+
+    def cells(self, controls: Any = True) -> list[Cell]:
+        """The trained combinations, then those of controlled contrasts with their controls."""
+        found = []
+        for place in self.places():
+            swaps, recipe = self.filled(place)
+            found.append(Cell(self.name(place), None, swaps, recipe=recipe))
+        for controlled in self._sound():
+            for label, level in ((_arm(controlled, controlled.versus), controlled.versus),
+                                 (_arm(controlled, controlled.level), controlled.level)):  # fmt: skip
+                swaps, recipe = self.filled(self._at(controlled, level))
+                found.append(Cell(label, None, swaps, recipe=recipe))
+            found += [cell for cell, _ in self._control_cells(controlled, controls) if cell is not None]
+        return list({cell.name: cell for cell in found}.values())
+
+    def _sound(self) -> list[Controlled]:
+        return [c for c in self.controlled if not self._problems_of(c, "")]
+
+    def _at(self, controlled: Controlled, level: str) -> Place:
+        place = {}
+        for factor, levels in self.factors.items():
+            if factor == controlled.factor:
+                place[factor] = level
+            elif factor in controlled.at:
+                place[factor] = controlled.at[factor]
+            elif not all(k.startswith(RECIPE) for settings in levels.values() for k in settings):
+                place[factor] = next(iter(levels))
+        return place
+
+    def _control_cells(self, controlled: Controlled, controls: Any) -> Iterator[tuple[Cell | None, str | None]]:
+        """(cell, None), or (None, why there is none) of each control."""
+        swaps, recipe = self.filled(self._at(controlled, controlled.level))
+        own = self.factors[controlled.factor][controlled.level]
+        added = {slot: swaps[slot] for slot in own if slot in swaps}
+        for slots, control, problem in controls_of(added, controls):
+            if problem:
+                yield None, problem
+                continue
+            changed = {
+                slot: {"component": control, "of": spec} if slot in slots else spec for slot, spec in swaps.items()
+            }
+            for slot in slots:
+                if "mix" in swaps[slot]:
+                    changed[slot]["mix"] = swaps[slot]["mix"]
+            name = f"{'+'.join(slots)}={control} (controlled)"
+            kind = components.get(control).control or "ablation"
+            yield Cell(name, None, changed, "control", control, kind, recipe), None
+
+    # --- contrasts --------------------------------------------------------------------------------------------------
+
+    def contrasts(self, controls: Any = True) -> list[Contrast]:
+        """Main effects and controlled contrasts (the Holm family), then interactions of two factors.
+
+        A main effect is the mean over all places where both levels were trained with everything else equal. An
+        interaction is the difference of differences: how much more one factor's level is worth at the other's.
+        """
+        found = [c for factor, levels in self.factors.items() for c in self._main(factor, list(levels))]
+        for controlled in self._sound():
+            beside, why_not = [], []
+            for cell, problem in self._control_cells(controlled, controls):
+                if cell is None:
+                    why_not.append(problem or "")
+                else:
+                    beside.append(cell.name)
+            cell, versus = _arm(controlled, controlled.level), _arm(controlled, controlled.versus)
+            found.append(Contrast(cell, cell, versus, tuple(beside), "level", tuple(why_not)))
+            found += [Contrast(c, c, versus, (), "control") for c in beside]
+        return found + list(self._interactions())
+
+    def _main(self, factor: str, levels: list[str]) -> Iterator[Contrast]:
+        trained = {self.name(p) for p in self.places()}
+        rest = {f: list(v) for f, v in self.factors.items() if f != factor}
+        for level in levels[1:]:
+            pairs = []
+            for others in _combinations(rest):
+                pair = tuple(self.name(self._ordered({**others, factor: at})) for at in (level, levels[0]))
+                if trained.issuperset(pair):
+                    pairs.append(pair)
+            if not pairs:
+                continue
+            if len(self.factors) == 1:
+                yield Contrast(level, level, levels[0])
+                continue
+            whole = len(pairs) == len(list(_combinations(rest)))
+            cell, versus = f"{factor}={level}", f"{factor}={levels[0]}"
+            if not whole:  # the partners differ from level to level, and so must the names of their means
+                some = f"{len(pairs)} cell{'s' if len(pairs) > 1 else ''}"
+                cell, versus = f"{cell} ({some})", f"{versus} (the same {some} as for {level})"
+            plus, minus = zip(*pairs, strict=True)
+            yield Contrast(f"{factor}={level}", cell, versus, plus=_mean(plus), minus=_mean(minus))
+
+    def _interactions(self) -> Iterator[Contrast]:
+        trained = {self.name(p) for p in self.places()}
+        for one, two in itertools.combinations(self.factors, 2):
+            rest = {f: list(v) for f, v in self.factors.items() if f not in (one, two)}
+            for a, b in itertools.product(list(self.factors[one])[1:], list(self.factors[two])[1:]):
+                a0, b0 = next(iter(self.factors[one])), next(iter(self.factors[two]))
+                found: dict[tuple[str, str], list[str]] = {}
+                for others in _combinations(rest):
+                    corners = {
+                        (x, y): self.name(self._ordered({**others, one: x, two: y})) for x in (a, a0) for y in (b, b0)
+                    }
+                    if trained.issuperset(corners.values()):
+                        for corner, cell in corners.items():
+                            found.setdefault(corner, []).append(cell)
+                if found:
+                    added = _mean(found[a, b0]) + _mean(found[a0, b]) + _mean(found[a0, b0], -1)
+                    label = f"{one}={a} x {two}={b}"
+                    yield Contrast(
+                        label, label, f"{label} if the two added up", role="interaction",
+                        plus=_mean(found[a, b]), minus=added,
+                    )  # fmt: skip
+
+    def _ordered(self, place: Place) -> Place:
+        return {factor: place[factor] for factor in self.factors}
+
+    # --- checks and texts -------------------------------------------------------------------------------------------
+
+    def fillings(self) -> list[Filling]:
+        """Every swap of every level."""
+        return [
+            Filling(f"design.factors.{factor}.{level}.{slot}", slot, spec)
+            for factor, levels in self.factors.items()
+            for level, settings in levels.items()
+            for slot, spec in settings.items()
+            if not slot.startswith(RECIPE) and ":" not in slot and spec != OLD
+        ]
+
+    def problems(self) -> list[str]:
+        """Factors that set the same thing, options of slots that hold no component, unknown levels, wrong keys."""
+        found = []
+        owners: dict[str, str] = {}
+        for factor, levels in self.factors.items():
+            for key in dict.fromkeys(k for settings in levels.values() for k in settings):
+                if owners.setdefault(key, factor) != factor:
+                    found.append(f"design.factors: {key!r} is set by {owners[key]!r} and by {factor!r}")
+                found += _key_problems(f"design.factors.{factor}", key)
+        for pattern in self.only or ():
+            found += self._place_problems(pattern, "design.only")
+        for number, controlled in enumerate(self.controlled, start=1):
+            found += self._problems_of(controlled, f"design.controlled.{number}")
+        if found:
+            return list(dict.fromkeys(found))
+        places = self.places()
+        if not places:
+            return ["design.only: no cell is left"]
+        for place in [*places, *(self._at(c, x) for c in self.controlled for x in (c.level, c.versus))]:
+            swaps, _ = self.filled(place)
+            for factor, level in place.items():
+                for key in self.factors[factor][level]:
+                    slot = key.partition(":")[0]
+                    if ":" in key and slot not in swaps:
+                        found.append(
+                            f"design.factors.{factor}: {key!r} is an option of the component in {slot!r}, and at "
+                            f"{self.name(place)!r} the old module stands there, which takes none; name a component for "
+                            "it (such as 'linear'), or leave such cells out by design.only"
+                        )
+        return list(dict.fromkeys(found))[:12]
+
+    def _problems_of(self, controlled: Controlled, where: str) -> list[str]:
+        place = {controlled.factor: controlled.level, **controlled.at}
+        found = self._place_problems(place, where) + self._place_problems({controlled.factor: controlled.versus}, where)
+        if controlled.factor in controlled.at:
+            found.append(f"{where}.at: {controlled.factor!r} is the factor that is compared")
+        if not found and controlled.level == controlled.versus:
+            found.append(f"{where}: level and versus are both {controlled.level!r}")
+        return found
+
+    def _place_problems(self, place: Mapping[str, str], where: str) -> list[str]:
+        found = []
+        for factor, level in place.items():
+            if factor not in self.factors:
+                found.append(f"{where}: there is no factor {factor!r}{hint(nearest(factor, self.factors))}")
+            elif level not in self.factors[factor]:
+                known = list(self.factors[factor])
+                found.append(f"{where}: factor {factor!r} has no level {level!r}; it has {', '.join(map(repr, known))}")
+        return found
+
+    def summary(self) -> str:
+        return " x ".join(f"{factor} {{{', '.join(levels)}}}" for factor, levels in self.factors.items())
+
+    def to_config(self) -> dict[str, Any]:
+        """The `[design]` table, with named levels throughout."""
+        table: dict[str, Any] = {
+            "kind": self.kind,
+            "factors": {f: {name: dict(s) for name, s in levels.items()} for f, levels in self.factors.items()},
+        }
+        if self.only is not None:
+            table["only"] = [dict(pattern) for pattern in self.only]
+        if self.controlled:
+            table["controlled"] = [
+                {"factor": c.factor, "level": c.level, "versus": c.versus, "at": dict(c.at)} for c in self.controlled
+            ]
+        return table
+
+
+def _mean(cells: Sequence[str], sign: int = 1) -> tuple[tuple[str, float], ...]:
+    return tuple((cell, sign / len(cells)) for cell in cells)
+
+
+def _arm(controlled: Controlled, level: str) -> str:
+    return f"{controlled.factor}={level} (controlled)"
+
+
+def _combinations(factors: Mapping[str, list[str]]) -> Iterator[Place]:
+    for levels in itertools.product(*factors.values()):
+        yield dict(zip(factors, levels, strict=True))
+
+
+def _levels(factor: str, levels: Any) -> Levels:
+    """The levels of one factor, named."""
+    if isinstance(levels, Mapping):
+        found: Levels = {}
+        for name, settings in levels.items():
+            if not isinstance(settings, Mapping):
+                raise ConfigError(f"level {name!r} is a table of what it sets, such as {{head = 'linear'}}")
+            found[str(name)] = {key: _value(key, value) for key, value in settings.items()}
+    elif isinstance(levels, (list, tuple)):
+        values = [_value(factor, value) for value in levels]
+        plain = factor.startswith(RECIPE) or ":" in factor
+        if not plain and OLD not in values:
+            values.insert(0, OLD)
+        names = [_called(value) for value in values]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ConfigError(f"the level {twice[0]!r} is there twice")
+        found = {n: {} if not plain and v == OLD else {factor: v} for n, v in zip(names, values, strict=True)}
+    else:
+        raise ConfigError(f"levels are a list, or a table of named ones, not {levels!r}")
+    if not found:
+        raise ConfigError("there is no level; name at least one")
+    return found
+
+
+def _value(key: str, value: Any) -> Any:
+    if key.startswith(RECIPE) or ":" in key:
+        return value
+    return OLD if value is None or value == OLD else as_spec(value)
+
+
+def _called(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    options = ",".join(f"{k}={v}" for k, v in value.items() if k != "component")
+    return value["component"] + (f":{options}" if options else "")
+
+
+def _key_problems(where: str, key: str) -> list[str]:
+    if not key.startswith(RECIPE):
+        return []
+    name = key.removeprefix(RECIPE)
+    if name not in RecipeTable.model_fields:
+        return [f"{where}: the recipe has no key {name!r}" + hint(nearest(name, RecipeTable.model_fields))]
+    if name in RESULT_NEUTRAL:
+        return [f"{where}: {key!r} makes no other question, it continues or places the same trials; set it in [recipe]"]
+    return []
