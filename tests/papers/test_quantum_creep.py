@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from typer.testing import CliRunner
+from rich.console import Console
 
-from dopant import cli, registry
+from dopant import registry
 from dopant.components.quantum.reupload_linear import ReuploadLinear
 from dopant.errors import ConfigError, UnknownName
-from dopant.papers import recording
+from dopant.papers import recording, terminal
 from dopant.papers.compare import load_published
 from dopant.papers.quantum_creep import PAPER, page, record, weights
 from dopant.papers.quantum_creep.cells import EQUINOX, LEVEL_0, LEVEL_1, LEVEL_2, REAL, cells
 from dopant.papers.quantum_creep.picture import draw
+from dopant.papers.reproduce import comparison
 
 PUBLISHED = load_published(PAPER.published_file)
 
@@ -148,53 +153,82 @@ def test_a_block_that_nobody_makes_is_told():
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def test_papers_are_listed():
-    listed = json.loads(CliRunner().invoke(cli.app, ["papers", "--json"]).stdout)
+def test_papers_are_listed(dopant):
+    _, out, _ = dopant("papers", "--json")
+    listed = json.loads(out)
     assert [p["name"] for p in listed] == ["quantum-creep"]
     assert listed[0]["data"] == ["mnist", "fashion-mnist", "cifar10"]
 
 
-def test_a_smoke_run_on_digits_answers_resumes_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import dataclasses
-
+def test_a_smoke_run_on_digits_answers_resumes_and_is_recorded(dopant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     paper = dataclasses.replace(PAPER, folder=tmp_path / "paper")
     paper.folder.mkdir()
     (paper.folder / "published.toml").write_bytes(PAPER.published_file.read_bytes())
     monkeypatch.setitem(registry.papers._items, PAPER.name, paper)
-    checkout = recording.Checkout(tmp_path, "d" * 40, False)
-    monkeypatch.setattr(recording, "checkout_of", lambda folder: checkout)
+    monkeypatch.setattr(recording, "checkout_of", lambda folder: recording.Checkout(tmp_path, "d" * 40, False))
     command = ["reproduce", "quantum-creep", "--data", "digits", "--quick", "--workers", "1", "--record", "--json",
                "--out", str(tmp_path / "study")]  # fmt: skip
-    first = CliRunner().invoke(cli.app, command)
-    assert first.exit_code == 0, first.output
-    found = json.loads(first.stdout)
+    code, out, err = dopant(*command)
+    assert code == 0, err
+    found = json.loads(out)
     assert [c["cell"] for c in found["cells"]] == list(PAPER.counterparts)
     assert not found["comparable"] and all(c["difference"] is None for c in found["cells"])
     assert found["counts"]["done"] == 5 and len(found["recorded"]) == 5
     rows = recording.read(paper.measured_file)["cell"]
     assert {r["commit"] for r in rows} == {"d" * 40} and all(r["quick"] for r in rows)
-    assert rows[-1]["state_norm_squared_head"] == pytest.approx(1, abs=1e-4)
+    real = next(r for r in rows if r["cell"] == REAL)
+    assert real["state_norm_squared_head"] == pytest.approx(1, abs=1e-4)
     assert str(tmp_path) not in paper.measured_file.read_text()
-    again = CliRunner().invoke(cli.app, command)
-    assert again.exit_code == 0 and "nothing to do" in again.stderr
-    assert recording.read(paper.measured_file)["cell"] != [] and len(recording.read(paper.measured_file)["cell"]) == 5
+    code, _, err = dopant(*command)
+    assert code == 0 and "nothing to do" in err
+    assert len(recording.read(paper.measured_file)["cell"]) == 5
     assert (tmp_path / "study" / "published-beside-measured.csv").is_file()
 
 
-def test_a_study_that_is_not_finished_is_not_recorded():
-    from types import SimpleNamespace
+def test_a_real_run_is_compared_at_its_last_epoch_and_the_interval_is_named(tmp_path: Path):
+    epochs = 2
+    metrics = pd.DataFrame([
+        {"trial": f"{cell}{r}", "cell": cell, "replicate": r, "epoch": e, "train_loss": 1.2 - e / 10,
+         "test_accuracy": 0.9092 + 0.005 * e + 0.001 * r}
+        for cell, runs in ((LEVEL_0, 1), (LEVEL_2, 3)) for r in range(runs) for e in range(1, epochs + 1)
+    ])  # fmt: skip
+    trials = metrics[["trial", "cell", "replicate"]].drop_duplicates().assign(status="done", seconds=8.0, n_train=60000)
+    answer = SimpleNamespace(
+        metrics=metrics, trials=trials, cells=[SimpleNamespace(name=c) for c in PAPER.counterparts], folder=tmp_path,
+        config=SimpleNamespace(data={"name": "mnist"}), counts={"planned": 4, "done": 4, "failed": 0}, failures=[],
+        rows=[{"cell": LEVEL_0, "description": {"recipe": {"lr": 5e-4, "batch": 200}}}],
+    )  # fmt: skip
+    found = comparison(PAPER, "mnist", answer)
+    gaps = {line.cell: line.difference for line in found.lines}
+    assert (gaps[LEVEL_0].kind, gaps[LEVEL_0].epoch) == ("prediction", 2)
+    assert gaps[LEVEL_0].inside and not gaps[LEVEL_2].inside
+    assert gaps[LEVEL_2].kind == "Welch" and gaps[LEVEL_1] is None
+    table = pd.read_csv(found.curves)
+    assert len(table) == 4 and list(table["interval"]) == ["prediction"] * 2 + ["Welch"] * 2
+    assert table["difference"].iloc[1] == pytest.approx(0.9192 - table["published_accuracy"].iloc[1])
+    console = Console(width=80, record=True, file=io.StringIO(), highlight=False)
+    console.print(terminal.table(found))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert "one measured replicate" in text and "Welch" in text
+    assert "so not of a normalised state: level 2 (torch, as published) 1.000" in text.replace("\n", " ")
+    json.dumps(found.to_json(), allow_nan=False)
 
+
+def test_a_study_that_is_not_finished_is_not_recorded():
     answer = SimpleNamespace(counts={"pending": 1, "running": 0}, folder=Path("runs/x"))
     with pytest.raises(ConfigError, match="not finished: 1 trials pending"):
         record.row_of(answer, "f.toml")
 
 
-def test_wrong_requests_are_told_before_anything_starts(tmp_path: Path):
-    runner = CliRunner()
+def test_wrong_requests_are_told_before_anything_starts(dopant, tmp_path: Path):
     for extra, said in (
-        (["--data", "imagenet"], UnknownName),
-        (["--epochs", "0"], ConfigError),
+        (["--data", "fashion"], "did you mean 'fashion-mnist'"),
+        (["--epochs", "0"], "--epochs: 0 is too few"),
+        (["--workers", "0"], "--workers: 0 is too few"),
     ):
-        result = runner.invoke(cli.app, ["reproduce", "quantum-creep", "--out", str(tmp_path / "x"), *extra])
-        assert isinstance(result.exception, said)
+        code, _, err = dopant("reproduce", "quantum-creep", "--out", str(tmp_path / "x"), *extra)
+        assert code == 2 and said in err
+    code, _, err = dopant("reproduce", "quantum-crep")
+    assert code == 2 and "did you mean 'quantum-creep'" in err
     assert not (tmp_path / "x").exists()
