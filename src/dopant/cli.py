@@ -204,6 +204,69 @@ def doctor(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     print("nothing is damaged")
 
 
+# --- papers ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="A paper; `dopant papers` lists them.")],
+    data: Annotated[str | None, typer.Option(help="One of the paper's data sets (default: its first).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data (default: as published).")] = None,
+    replicates: Annotated[int | None, typer.Option(help="Independent repetitions (default: as published).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smoke run on few images; nothing to conclude from.")
+    ] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Add a row per finished cell to the paper's measured.toml (checkouts only)."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default runs/PAPER-DATA).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a paper's published cells and print published beside measured; the same command goes on, or grows.
+
+    Exit 0 whatever the difference, 3 if trials failed.
+    """
+    from rich.console import Console
+
+    from .papers import terminal
+    from .papers.reproduce import reproduce as run_paper
+    from .study.report.terminal import LiveProgress
+
+    console = Console(highlight=False, stderr=as_json)
+    progress = LiveProgress(paper, console)
+
+    def announce(answer: Any, count: int) -> None:
+        progress.name = answer.name
+        console.print(terminal.announcement(answer, count, quick), markup=False, soft_wrap=True)
+
+    with progress:
+        found = run_paper(
+            paper, data=data, epochs=epochs, replicates=replicates, workers=workers, quick=quick, record=record,
+            out=out, command=["dopant", *sys.argv[1:]], progress=progress,
+            before_start=announce,
+        )  # fmt: skip
+    if as_json:
+        _json(found.to_json())
+    else:
+        console.print(terminal.table(found))
+    if found.failed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def papers(as_json: Json = False) -> None:
+    """List reproduced papers."""
+    from . import registry
+
+    rows = [
+        {"name": p.name, "doc": p.title, "source": p.source, "data": [d for d, name in p.data.items() if name]}
+        for p in registry.papers
+    ]
+    _list(rows, as_json, ("name", "doc", "source"))
+
+
 # --- lists and looks ------------------------------------------------------------------------------------------------
 
 
@@ -265,14 +328,6 @@ def datasets(with_: With = None, as_json: Json = False) -> None:
     from . import registry
 
     _named(registry.datasets, with_, as_json)
-
-
-@app.command()
-def papers(as_json: Json = False) -> None:
-    """List reproduced papers."""
-    from . import registry
-
-    _named(registry.papers, None, as_json)
 
 
 @app.command()

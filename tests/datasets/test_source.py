@@ -98,6 +98,17 @@ def test_limit_takes_the_same_items_for_every_seed_and_refuses_what_is_no_count(
         dataset("digits", limit=12)
 
 
+def test_test_limit_takes_the_same_items_of_the_official_test_set_under_every_protocol():
+    source = Source(labelled(100), labelled(40), 4).test_limited(10)
+    drawn = [source.draw(Streams(seed), protocol).test.ids for seed in (0, 1) for protocol in (None, "published")]
+    assert len(drawn[0]) == 10 and all(torch.equal(drawn[0], ids) for ids in drawn)
+    assert len(source.draw(Streams(), "published").train) == 100
+    with pytest.raises(ConfigError, match=r"test_limit is 41; expected a whole number from 1 to 40"):
+        Source(labelled(100), labelled(40), 4).test_limited(41)
+    with pytest.raises(ConfigError, match="no official test set"):
+        dataset("digits", test_limit=10)
+
+
 def test_limit_never_shortens_the_official_test_set():
     data = Source(labelled(100), labelled(40), 4).limited(50).draw(Streams())
     assert (len(data.train) + len(data.validation), len(data.test)) == (50, 40)

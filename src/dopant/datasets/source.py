@@ -115,7 +115,7 @@ class Source:
     """What a registered loader returns.
 
     train: all items that may be trained on. test, validation: the official ones, or None. classes: how many, or None.
-    chosen: the numbers of the items of `train` that are used (`limit`); None is all.
+    chosen: the numbers of the items of `train` that are used (`limit`), tested: of `test` (`test_limit`); None is all.
     """
 
     train: Pool
@@ -124,26 +124,37 @@ class Source:
     name: str = "data"
     validation: Pool | None = None
     chosen: torch.Tensor | None = None
+    tested: torch.Tensor | None = None
 
     @property
     def arrays(self) -> list[Any]:
         """Every tensor, for fingerprints."""
         pools = [pool for pool in (self.train, self.validation, self.test) if pool is not None]
-        return [(pool.inputs, pool.targets) for pool in pools] + [self.chosen]
+        return [(pool.inputs, pool.targets) for pool in pools] + [self.chosen, self.tested]
 
     def limited(self, limit: int) -> Source:
         """Only the first `limit` training items after a fixed shuffle, the same for every seed and replicate.
 
         Raises ConfigError if `limit` is not a whole number from 1 to the number of items.
         """
-        have = len(self.train)
+        return replace(self, chosen=self._first("limit", limit, len(self.train)))
+
+    def test_limited(self, limit: int) -> Source:
+        """Only the first `limit` items of the official test set after a fixed shuffle: for smoke runs.
+
+        Raises ConfigError without an official test set, or if `limit` is no whole number from 1 to its size.
+        """
+        if self.test is None:
+            raise ConfigError(f"data set {self.name!r} has no official test set, so test_limit has nothing to limit")
+        return replace(self, tested=self._first("test_limit", limit, len(self.test)))
+
+    def _first(self, option: str, limit: Any, have: int) -> torch.Tensor:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= have:
             raise ConfigError(
-                f"data set {self.name!r}: limit is {limit!r}; expected a whole number from 1 to "
+                f"data set {self.name!r}: {option} is {limit!r}; expected a whole number from 1 to "
                 f"{have}, the items it has"
             )
-        order = np.random.default_rng(_SHUFFLE).permutation(have)[:limit]
-        return replace(self, chosen=torch.from_numpy(order))
+        return torch.from_numpy(np.random.default_rng(_SHUFFLE).permutation(have)[:limit])
 
     def draw(self, streams: Streams, protocol: str | None = None) -> Dataset:
         """The splits of the replicate that `streams` stands for, from its stream `split`.
@@ -163,17 +174,20 @@ class Source:
                 raise ConfigError(
                     f"data set {self.name!r} has no official test set, so there is no published protocol; leave it out"
                 )
-            parts = Split(self.train, ids), Split(self.train, none), _whole(self.test)
+            parts = Split(self.train, ids), Split(self.train, none), self._tests(self.test)
         elif self.test is None:
             train, rest = self._divide(ids, FRESH[1] + FRESH[2], streams, 0)
             validation, test = self._divide(rest, FRESH[2] / (FRESH[1] + FRESH[2]), streams, 1)
             parts = Split(self.train, train), Split(self.train, validation), Split(self.train, test)
         elif self.validation is not None:
-            parts = Split(self.train, ids), _whole(self.validation), _whole(self.test)
+            parts = Split(self.train, ids), _whole(self.validation), self._tests(self.test)
         else:
             train, validation = self._divide(ids, VALIDATION, streams, 0)
-            parts = Split(self.train, train), Split(self.train, validation), _whole(self.test)
+            parts = Split(self.train, train), Split(self.train, validation), self._tests(self.test)
         return Dataset(*parts, classes=self.classes, name=self.name, official_test=self.test is not None)
+
+    def _tests(self, test: Pool) -> Split:
+        return _whole(test) if self.tested is None else Split(test, self.tested)
 
     def _divide(
         self, ids: torch.Tensor, fraction: float, streams: Streams, step: int
@@ -198,17 +212,19 @@ def _whole(pool: Pool) -> Split:
 
 
 def load_source(name: str, **options: Any) -> Source:
-    """The source registered as `name`. Every source takes `limit` beside its own options.
+    """The source registered as `name`. Every source takes `limit` beside its own options, and one with an
+    official test set `test_limit`.
 
     Raises UnknownName, ConfigError (all wrong options), DataMissing, or DopantError for damaged files.
     """
     loader = registry.datasets.get(name)
-    limit = options.pop("limit", None)
+    limit, test_limit = options.pop("limit", None), options.pop("test_limit", None)
     problems = registry.check_options("data set", name, loader, options, 0)
     if problems:
         raise ConfigError(problems)
     source = replace(as_source(loader(**options)), name=name)
-    return source if limit is None else source.limited(limit)
+    source = source if limit is None else source.limited(limit)
+    return source if test_limit is None else source.test_limited(test_limit)
 
 
 def dataset(name: str, seed: int = 0, replicate: int = 0, *, protocol: str | None = None, **options: Any) -> Dataset:

@@ -290,7 +290,8 @@ def _known(path: str, names: registry.Registry, value: Any, options: bool = True
     if not options or not callable(target):
         return []
     if names is registry.datasets:
-        spec.pop("limit", None)  # every data set takes it
+        for option in ("limit", "test_limit"):  # every data set takes them
+            spec.pop(option, None)
     return [f"{path}: {p}" for p in registry.check_options(names.kind, name, target, spec, 0)]
 
 

@@ -62,10 +62,10 @@ def table(answer: Any) -> RenderableType:
         parts.append(Text(f"failed: {len(failures) - 5} more; the page lists every trial"))
     if getattr(answer, "folder", None):
         parts.append(Text(f"report: {clean(Path(answer.folder) / 'report.html')}"))
-    return _Narrow(Group(*parts))
+    return Narrow(Group(*parts))
 
 
-class _Narrow:
+class Narrow:
     """What it holds, never wider than 100 columns."""
 
     def __init__(self, inner: RenderableType):

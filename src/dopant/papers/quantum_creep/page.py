@@ -1,0 +1,200 @@
+"""Make the tables and the picture of the paper's page again: `python -m dopant.papers.quantum_creep.page`.
+
+Everything between `<!-- generated: NAME -->` and `<!-- end -->` in README.md comes from published.toml and
+measured.toml; the rest is prose and stays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError
+from ..compare import KINDS, Difference, Series, difference_interval, load_published
+from ..recording import CELL, read
+from . import PAPER
+from .bound import TRAIN_COUNTS, lowest_cross_entropy
+
+Rows = dict[str, list[dict[str, Any]]]
+PICTURE = "curves.svg"
+_BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def render(text: str, published: Sequence[Series], measured: Rows) -> str:
+    """The page with every generated block made again. ConfigError for a block that nobody makes."""
+
+    def block(found: re.Match[str]) -> str:
+        if found[2] not in BLOCKS:
+            raise ConfigError(f"README.md: nothing makes the block {found[2]!r}; there is {', '.join(BLOCKS)}")
+        return found[1] + BLOCKS[found[2]](published, measured).rstrip() + "\n" + found[3]
+
+    return _BLOCK.sub(block, text)
+
+
+def best_rows(measured: Rows) -> list[dict[str, Any]]:
+    """Of each data set and cell the row with most epochs, then replicates, then the newest; smoke runs left out."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in measured.get(CELL, []):
+        key = (row["data"], row["cell"])
+        if row.get("quick") or PAPER.data.get(row["data"]) is None:
+            continue
+        old = found.get(key)
+        if old is None or _weight(row) >= _weight(old):
+            found[key] = row
+    order = list(PAPER.counterparts)
+    return sorted(found.values(), key=lambda r: (list(PAPER.data).index(r["data"]), order.index(r["cell"])))
+
+
+def _weight(row: Mapping[str, Any]) -> tuple[int, int, str]:
+    return row["epochs"], row["replicates"], str(row["date"])
+
+
+def series_of(row: Mapping[str, Any], published: Sequence[Series]) -> Series | None:
+    """The published series beside a measured row."""
+    counterpart, data = PAPER.counterparts.get(row["cell"]), PAPER.data.get(row["data"])
+    return next(
+        (s for s in published
+         if counterpart and (s.variant, s.level, s.data) == (counterpart.variant, counterpart.level, data)),
+        None,
+    )  # fmt: skip
+
+
+def difference_of(row: Mapping[str, Any], series: Series) -> Difference:
+    """Measured minus published at the last epoch that both have, from a row of measured.toml."""
+    epoch = min(row["epochs"], series.epochs)
+    mean, n = row["test_accuracy"][epoch - 1], row["replicates"]
+    sd = row["test_accuracy_sd"][epoch - 1] if n > 1 else math.nan
+    at, at_sd = series.curves["test_accuracy"][epoch - 1], series.curves["test_accuracy_sd"][epoch - 1]
+    low, high, kind = difference_interval(mean, sd, n, at, at_sd, series.distinct)
+    return Difference(epoch, at, at_sd, series.distinct, mean, sd, n, mean - at, low, high, kind)
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> str:
+    if not rows:
+        return nothing
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def _share(mean: float, sd: float | None) -> str:
+    return f"{100 * mean:.2f}" + ("" if sd is None or math.isnan(sd) else f" ± {100 * sd:.2f}")
+
+
+def published_block(published: Sequence[Series], measured: Rows) -> str:
+    """Final published accuracies, with the number of distinct runs."""
+    rows, notes = [], []
+    for data in dict.fromkeys(s.data for s in sorted(published, key=lambda s: list(PAPER.data.values()).index(s.data))):
+        cells = [data]
+        for variant in ("torch", "equinox"):
+            for level in (0, 1, 2):
+                s = next(s for s in published if (s.variant, s.data, s.level) == (variant, data, level))
+                mark = f" ({s.distinct})" if s.distinct != s.repeats else ""
+                cells.append(_share(s.curves["test_accuracy"][-1], s.curves["test_accuracy_sd"][-1]) + mark)
+                if s.duplicates:
+                    notes.append(f"{variant}, {data}, level {level}: {s.duplicates}, so {s.distinct} distinct runs.")
+        rows.append(cells)
+    head = ["", *(f"torch {n}" for n in range(3)), *(f"Equinox {n}" for n in range(3))]
+    return _table(head, rows, "") + "\n\n" + " ".join(notes)
+
+
+def measured_block(published: Sequence[Series], measured: Rows) -> str:
+    """Published beside measured at the last epoch that both have."""
+    rows, kinds = [], {}
+    for row in best_rows(measured):
+        series = series_of(row, published)
+        if series is None or not row.get("test_accuracy"):
+            continue
+        gap, same = difference_of(row, series), PAPER.counterparts[row["cell"]].same_recipe
+        kinds[gap.kind] = KINDS[gap.kind]
+        between = "" if math.isnan(gap.low) else f" [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
+        mark = {"Welch": "", "prediction": " p", "none": ""}[gap.kind]
+        norm = next((row[k] for k in sorted(row, reverse=True) if k.startswith("state_norm")), None)
+        rows.append([
+            row["data"], row["cell"], f"{row['images']:,}", str(gap.epoch), str(row["replicates"]),
+            f"{row['seconds']:.0f}", _share(gap.published, gap.published_sd) + ("" if same else " *"),
+            _share(gap.measured, gap.measured_sd), f"{100 * gap.mean:+.2f}{between}{mark}",
+            f"{row['train_loss'][-1]:.3f}", "–" if norm is None else f"{norm:.3g}",
+            f"{row['commit'][:8]}{'+' if row.get('dirty') else ''}",
+        ])  # fmt: skip
+    head = ["data", "cell", "images", "epoch", "runs", "s a run", "published", "measured", "difference [95 %]",
+            "training loss", "norm²", "commit"]  # fmt: skip
+    table = _table(head, rows, "Nothing has been measured yet.")
+    notes = [f"{'p: ' if kind == 'prediction' else ''}{text}." for kind, text in kinds.items()]
+    if any("*" in cells[6] for cells in rows):
+        notes.append("*: no counterpart was published; the torch figures of level 2 stand beside it.")
+    return table + "".join(f"\n\n{note}" for note in notes)
+
+
+def bound_block(published: Sequence[Series], measured: Rows) -> str:
+    """The bound on the cross entropy beside the published training losses of level 2."""
+    rows = []
+    for data, name in PAPER.data.items():
+        if name is None:
+            continue
+        cells = [name, f"{lowest_cross_entropy(TRAIN_COUNTS[data]):.3f}"]
+        for variant in ("torch", "equinox"):
+            s = next(s for s in published if (s.variant, s.data, s.level) == (variant, name, 2))
+            cells.append(f"{s.curves['train_loss'][-1]:.3f}")
+        rows.append(cells)
+    return _table(["", "no circuit below", "torch, last epoch", "Equinox, last epoch"], rows, "")
+
+
+def weights_block(published: Sequence[Series], measured: Rows) -> str:
+    """Published trained weights in our layers."""
+    rows = [
+        [f"`{row['file']}`", row["data"], str(row["level"]), f"{row['test_accuracy']:.4f}",
+         "–" if row.get("published_test_accuracy") is None else f"{row['published_test_accuracy']:.4f}"]
+        for row in measured.get("checked_weights", [])
+    ]  # fmt: skip
+    return _table(["file", "data", "level", "our layers", "published"], rows, "No file has been checked yet.")
+
+
+def factorial_block(published: Sequence[Series], measured: Rows) -> str:
+    """Effects of the recorded studies, in percentage points where the metric is an accuracy."""
+    parts = []
+    for row in measured.get("factorial", []):
+        scale = 100 if "accuracy" in row.get("metric", "accuracy") else 1
+        rows = [
+            [e["swap"], e["versus"], f"{scale * e['mean']:+.2f}" if "mean" in e else "–",
+             f"[{scale * e['low']:+.2f}, {scale * e['high']:+.2f}]" if {"low", "high"} <= set(e) else "–",
+             e["verdict"]]
+            for e in row["effects"]
+        ]  # fmt: skip
+        parts.append(
+            f"`{row['study']}`: {row['data']}, {row.get('images', 0):,} images, {row['epochs']} epochs, "
+            f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit {row['commit'][:8]}"
+            f"{'+' if row.get('dirty') else ''}.\n\n" + _table(["what", "versus", "mean", "95 %", "verdict"], rows, "")
+        )
+    return "\n\n".join(parts) or "No study of the parts has been recorded yet."
+
+
+BLOCKS: dict[str, Callable[[Sequence[Series], Rows], str]] = {
+    "published": published_block,
+    "measured": measured_block,
+    "bound": bound_block,
+    "weights": weights_block,
+    "factorial": factorial_block,
+}
+
+
+def main(folder: Path | None = None) -> None:
+    """Write README.md and the picture again."""
+    from ...study.answer import write_text
+    from .picture import draw
+
+    folder = folder or PAPER.folder
+    published, measured = load_published(PAPER.published_file), read(PAPER.measured_file)
+    page = folder / "README.md"
+    write_text(page, render(page.read_text(encoding="utf-8"), published, measured))
+    write_text(folder / PICTURE, draw(published, best_rows(measured)))
+    print(f"{page.name} and {PICTURE} ({(folder / PICTURE).stat().st_size / 1000:.0f} kB)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""`dopant reproduce PAPER`: train the published cells, and lay what was published beside what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..errors import ConfigError, DopantError
+from ..study.answer import write_text
+from . import recording
+from .compare import Difference, Measured, Series, curve_table, kinds_used, last_common, measured_of, published_of
+from .paper import Paper
+
+CURVES = "published-beside-measured.csv"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell: its published series, what was measured, their difference at the last epoch that both have."""
+
+    cell: str
+    series: Series | None
+    same_recipe: bool
+    measured: Measured | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The comparison of one study folder. comparable: whether the data are those of the paper, whole."""
+
+    paper: Paper
+    data: str
+    answer: Any
+    lines: list[Line]
+    comparable: bool
+    remarks: list[str]
+    recorded: list[str]
+    curves: Path
+
+    @property
+    def failed(self) -> int:
+        return self.answer.counts["failed"]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints: stable."""
+        return {
+            "paper": self.paper.name, "source": self.paper.source, "data": self.data,
+            "folder": str(self.answer.folder), "counts": self.answer.counts, "comparable": self.comparable,
+            "cells": [self._cell(line) for line in self.lines],
+            "intervals": kinds_used([line.difference for line in self.lines]), "remarks": self.remarks,
+            "recorded": self.recorded, "curves": str(self.curves), "failures": self.answer.failures,
+        }  # fmt: skip
+
+    def _cell(self, line: Line) -> dict[str, Any]:
+        have, series = line.measured, line.series
+        found: dict[str, Any] = {"cell": line.cell, "same_recipe": line.same_recipe}
+        found |= {"measured": None, "published": None, "difference": None}
+        if have is not None and have.epochs:
+            values = have.curves[have.metric]
+            found["measured"] = {
+                "metric": have.metric, "epochs": have.epochs, "replicates": have.replicates, "images": have.images,
+                "seconds": have.seconds, "mean": values.mean(0).tolist(),
+                "sd": values.std(0, ddof=1).tolist() if have.replicates > 1 else None,
+            }  # fmt: skip
+        if series is not None:
+            found["published"] = {
+                "variant": series.variant, "level": series.level, "runs": series.distinct, "epochs": series.epochs,
+                "mean": list(series.curves["test_accuracy"]), "sd": list(series.curves["test_accuracy_sd"]),
+            }  # fmt: skip
+        if line.difference is not None:
+            known = dataclasses.asdict(line.difference) | {"inside": line.difference.inside}
+            found["difference"] = {k: None if isinstance(v, float) and v != v else v for k, v in known.items()}
+        return found
+
+
+def reproduce(
+    name: str,
+    *,
+    data: str | None = None,
+    epochs: int | None = None,
+    replicates: int | None = None,
+    workers: int | None = None,
+    quick: bool = False,
+    record: bool = False,
+    out: str | Path | None = None,
+    command: Sequence[str] | None = None,
+    progress: Any = None,
+    before_start: Callable[[Any, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+) -> Reproduction:
+    """Train the published cells of a paper, resume or grow them, and compare.
+
+    data: one of the paper's data sets, by default its first. quick: a smoke run on few images.
+    record: add one row per finished cell to the paper's measured.toml, as soon as the cell has all its replicates.
+    progress, before_start: as `dp.run`. say: gets one line for each recorded row.
+    Raises UnknownName for a paper or data set, ConfigError for a wrong request, DataMissing without the data.
+    """
+    paper: Paper = registry.papers.get(name)
+    data = paper.check_data(data or next(iter(paper.data)))
+    for label, value in (("epochs", epochs), ("replicates", replicates), ("workers", workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"--{label}: {value} is too few; take 1 or more")
+    checkout = recording.require_checkout(paper.folder) if record else recording.checkout_of(paper.folder)
+    study = paper.study(data, quick)
+    study = study.with_(
+        recipe=study.recipe.model_copy(update={"epochs": epochs or study.recipe.epochs}),
+        replicates=replicates or study.replicates,
+    )
+    folder = Path(out) if out else Path("runs") / study.name
+    command = list(command or ["dopant", "reproduce", name])
+    recorder = Recorder(paper, data, quick, command, checkout, say) if record and checkout else None
+
+    def begin(answer: Any, count: int) -> None:
+        recording.note_start(answer.folder, answer, command, checkout)
+        if before_start:
+            before_start(answer, count)
+
+    from ..study.run import run
+
+    watched = Watched(progress, recorder, folder) if recorder else progress
+    answer = run(
+        study, out=folder, workers=workers, command=command, progress=watched, before_start=begin,
+    )  # fmt: skip
+    if recorder:
+        recorder.take(answer, last=True)
+    return comparison(paper, data, answer, recorder.rows if recorder else [])
+
+
+def comparison(paper: Paper, data: str, answer: Any, recorded: Sequence[str] = ()) -> Reproduction:
+    """The comparison of a study's folder, finished or not; writes its curves beside it."""
+    measured = measured_of(answer)
+    comparable = _whole(paper, data, answer)
+    lines = []
+    for cell in (c.name for c in answer.cells):
+        series, have = published_of(paper, data, cell), measured.get(cell)
+        counterpart = paper.counterparts.get(cell)
+        difference = last_common(series, have) if comparable else None
+        lines.append(Line(cell, series, bool(counterpart and counterpart.same_recipe), have, difference))
+    path = answer.folder / CURVES
+    write_text(path, curve_table(paper, data, measured).to_csv(index=False))
+    return Reproduction(paper, data, answer, lines, comparable, paper.remarks(data, measured), list(recorded), path)
+
+
+def _whole(paper: Paper, data: str, answer: Any) -> bool:
+    """Whether there are published numbers, and all images that they rest on were used."""
+    spec = answer.config.data
+    return paper.data.get(data) is not None and not (isinstance(spec, Mapping) and "limit" in spec)
+
+
+class Recorder:
+    """Adds a row for each cell that has ended, once."""
+
+    def __init__(
+        self,
+        paper: Paper,
+        data: str,
+        quick: bool,
+        command: Sequence[str],
+        checkout: recording.Checkout,
+        say: Callable[[str], None],
+    ):
+        self.paper, self.data, self.quick = paper, data, quick
+        self.command, self.checkout, self.say = command, checkout, say
+        self.rows: list[str] = []
+
+    def take(self, answer: Any, last: bool = False) -> None:
+        """Record every cell of `answer` that has ended and is not recorded yet. Unless `last`, a file that cannot be
+        written is told and tried again at the next call: training goes on."""
+        due = [cell for cell in recording.finished_cells(answer) if cell not in self.rows]
+        if not due:
+            return
+        measured = measured_of(answer)
+        for cell in due:
+            row = recording.cell_row(
+                answer, measured[cell], data=self.data, quick=self.quick, command=self.command, checkout=self.checkout
+            )
+            try:
+                done = recording.add(self.paper.measured_file, recording.CELL, row)
+            except DopantError as error:
+                if last:
+                    raise
+                self.say(f"dopant: not recorded yet: {error}")
+                return
+            self.rows.append(cell)
+            self.say(f"{done} in {self.paper.measured_file.name}: {self.data}, {cell}, {row['replicates']} replicates, "
+                     f"{row['epochs']} epochs")  # fmt: skip
+
+
+class Watched:
+    """Progress that also records: at each poll, cells that have ended since the last one."""
+
+    def __init__(self, inner: Any, recorder: Recorder, folder: Path):
+        self.inner, self.recorder, self.folder = inner, recorder, folder
+        self.ended = -1
+
+    def update(self, rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
+        if self.inner is not None:
+            self.inner.update(rows, counts)
+        ended = sum(row["state"] == "done" for row in rows)
+        if ended != self.ended:
+            self.ended = ended
+            from ..study.results import load
+
+            self.recorder.take(load(self.folder))

@@ -1,0 +1,178 @@
+"""The comparison of published and measured numbers in a terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..study.report.terminal import Narrow
+from ..study.report.words import MINUS, clean, is_missing, number
+from .compare import NONE, Difference, Measured, kinds_used
+from .reproduce import Line, Reproduction
+
+
+def table(found: Reproduction) -> RenderableType:
+    """Accuracies at the last epoch that both have, what was trained, what the intervals are, remarks, paths."""
+    parts: list[RenderableType] = [Text(f"{found.paper.title}\n{found.paper.source}", style="dim"), Text()]
+    parts += [_accuracies(found), Text(), _work(found), Text()]
+    parts += [Text(clean(line)) for line in notes(found)]
+    counts = found.answer.counts
+    parts.append(Text(", ".join(f"{k} {counts.get(k, 0)}" for k in ("planned", "done", "failed")) + " trials"))
+    failures = found.answer.failures
+    parts += [Text(clean(f"failed: {line}"), style="red") for line in failures[:5]]
+    if len(failures) > 5:
+        parts.append(Text(f"failed: {len(failures) - 5} more"))
+    parts.append(Text(f"every epoch: {found.curves}"))
+    parts.append(Text(f"report: {found.answer.folder / 'report.html'}"))
+    return Narrow(Group(*parts))
+
+
+def notes(found: Reproduction) -> list[str]:
+    """What must be known beside the table."""
+    lines = [f"Difference: measured minus published, percentage points; {k}." for k in
+             kinds_used([line.difference for line in found.lines])]  # fmt: skip
+    if found.paper.data.get(found.data) is None:
+        lines.append(f"The paper has no numbers for {found.data}: nothing to compare with.")
+    elif not found.comparable:
+        lines.append("A smoke run, on few images and with short circuits: it shows that everything works, so no "
+                     "difference is given; leave --quick out to measure.")  # fmt: skip
+    names = [line.cell for line in found.lines if line.series is not None and not line.same_recipe]
+    for cell in names:
+        lines.append(f"* {cell}: nothing was published for it; what a circuit does under the same recipe, beside the "
+                     "torch figures.")  # fmt: skip
+    duplicates = dict.fromkeys(
+        f"{s.variant}, {s.data}, level {s.level}: {s.duplicates}, so {s.distinct} distinct runs."
+        for s in (line.series for line in found.lines) if s is not None and s.duplicates
+    )  # fmt: skip
+    return [*lines, *_ends(found), *duplicates, *found.remarks]
+
+
+def _accuracies(found: Reproduction) -> Table:
+    read = "test" if any(m.metric == "test_accuracy" for m in _measured(found)) else "validation"
+    where = "last epoch that both have" if found.comparable else "last epoch measured"
+    title = f"{found.data}: {read} accuracy in %, mean±sd (runs), at the {where}"
+    shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    shown.add_column("cell", overflow="fold", min_width=14)
+    shown.add_column("epoch", justify="right", no_wrap=True)
+    for name in ("published", "measured", "difference [95 %]"):
+        shown.add_column(Text(name), justify="right", no_wrap=True)
+    for line in found.lines:
+        shown.add_row(*(Text(text) for text in _row(line, found.comparable)))
+    return shown
+
+
+def _row(line: Line, comparable: bool) -> tuple[str, ...]:
+    have, series, gap = line.measured, line.series, line.difference
+    mark = "*" if series is not None and not line.same_recipe else ""
+    epoch = gap.epoch if gap else (have.epochs if have else None)
+    published = measured = "–"
+    if series is not None:
+        at = min(epoch or series.epochs, series.epochs)
+        published = plus_minus(series.curves["test_accuracy"][at - 1], series.curves["test_accuracy_sd"][at - 1],
+                               series.distinct) + mark  # fmt: skip
+        if epoch is None:
+            epoch = at
+    if have is not None and have.epochs and epoch:
+        values = have.curves[have.metric][:, min(epoch, have.epochs) - 1]
+        measured = plus_minus(float(values.mean()), spread(values), len(values))
+    return clean(line.cell), number(epoch), published, measured, gap_text(gap)
+
+
+def _ends(found: Reproduction) -> list[str]:
+    """The published figures at their own last epoch, so that an early one is not taken for the result."""
+    later = {
+        (s.variant, s.level): f"{s.variant} level {s.level} {100 * s.curves['test_accuracy'][-1]:.2f} (ep. {s.epochs})"
+        for s in (line.series for line in found.lines if line.measured is not None) if s is not None
+    }  # fmt: skip
+    shorter = any(
+        line.series is not None and line.measured is not None and line.measured.epochs < line.series.epochs
+        for line in found.lines
+    )
+    return [f"Published in the end: {', '.join(later.values())}."] if shorter else []
+
+
+def spread(values: Any) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def plus_minus(mean: float, sd: float, n: int) -> str:
+    """`92.34±0.14 (5)`; one run has no spread."""
+    tail = "" if is_missing(sd) else f"±{100 * sd:.2f}"
+    return f"{100 * mean:.2f}{tail} ({n})"
+
+
+def gap_text(gap: Difference | None) -> str:
+    """`+0.08 [−0.20, +0.36]`, with a ! where zero is outside."""
+    if gap is None:
+        return "–"
+    if gap.kind == NONE:
+        return points(gap.mean)
+    return f"{points(gap.mean)} [{points(gap.low)}, {points(gap.high)}]" + ("" if gap.inside else " !")
+
+
+def points(value: float) -> str:
+    """A difference in percentage points."""
+    text = f"{100 * value:+.2f}"
+    return text.replace("-", MINUS) if text not in ("-0.00", "+0.00") else "0.00"
+
+
+def _work(found: Reproduction) -> Table:
+    shown = Table(
+        title=Text("What was trained; training loss and norm² of the last slot's state, at the last epoch"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    shown.add_column("cell", overflow="fold", min_width=14)
+    for name in ("lr", "batch", "images", "epochs", "runs", "s/epoch", "loss", "norm²"):
+        shown.add_column(Text(name), justify="right", no_wrap=True)
+    recipes = {row["cell"]: row["description"]["recipe"] for row in found.answer.rows}
+    for line in found.lines:
+        have, recipe = line.measured, recipes.get(line.cell)
+        said = (f"{recipe['lr']:g}", str(recipe["batch"])) if recipe else ("–", "–")
+        rest = ["–"] * 6 if have is None else [
+            number(have.images), number(have.epochs), _replicates(have), number(_pace(have)),
+            number(_last(have, "train_loss")), number(_norm(have)),
+        ]  # fmt: skip
+        shown.add_row(Text(clean(line.cell)), *said, *rest)
+    return shown
+
+
+def _replicates(have: Measured) -> str:
+    return number(have.replicates) + ("" if have.finished else " under way")
+
+
+def _pace(have: Measured) -> float | None:
+    return None if have.seconds is None or not have.epochs else have.seconds / have.epochs
+
+
+def _last(have: Measured, name: str) -> float | None:
+    values = have.curves.get(name)
+    return None if values is None or not values.size else float(values[:, -1].mean())
+
+
+def _norm(have: Measured) -> float | None:
+    names = sorted(name for name in have.curves if name.startswith("state_norm"))
+    return _last(have, names[-1]) if names else None  # of conv1, conv2 and head the last
+
+
+def _measured(found: Reproduction) -> list[Measured]:
+    return [line.measured for line in found.lines if line.measured is not None]
+
+
+def announcement(answer: Any, count: int, quick: bool) -> str:
+    """Said before training begins: how much there is to do, where, and how to take a smaller step."""
+    counts = answer.counts
+    left = counts["pending"] + counts["running"]
+    if not left:
+        return f"nothing to do: all {counts['planned']} trials of {answer.folder} are finished"
+    size = f"{answer.config.recipe.epochs} epochs, {answer.config.replicates} replicate(s)"
+    text = (f"{counts['planned']} trials planned ({size}), {counts['done']} done, {left} to run by {count} workers; "
+            f"results in {answer.folder}")  # fmt: skip
+    if not quick and answer.config.recipe.epochs * answer.config.replicates > 10:
+        text += "\nstopping is safe at any time; a smaller step first: --epochs 1 --replicates 1, the same folder grows"
+    return text
