@@ -252,7 +252,6 @@ tasks: Registry[Any] = Registry("task", "dopant.tasks")
 baselines: Registry[Callable] = Registry("baseline", "dopant.baselines")
 rules: Registry[Callable] = Registry("rule", "dopant.training.rules")
 metrics: Registry[Any] = Registry("metric", "dopant.training")
-baselines: Registry[Callable] = Registry("baseline", "dopant.baselines")
 papers: Registry[Any] = Registry("paper", "dopant.papers")
 
 
