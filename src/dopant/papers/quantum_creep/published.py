@@ -69,7 +69,8 @@ def make(csv: str | Path) -> str:
     if lacking:
         raise ConfigError(f"{path.name}: the columns {', '.join(lacking)} are missing")
     rows = []
-    for (variant, data, level), part in table.groupby(["variant", "dataset", "level"], sort=True):
+    groups: Any = table.groupby(["variant", "dataset", "level"], sort=True)
+    for (variant, data, level), part in groups:
         rows.append({"variant": str(variant), "data": str(data), "level": int(level), **_series(part)})
     settings = []
     for entry in SETTINGS:
