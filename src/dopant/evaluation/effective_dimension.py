@@ -74,33 +74,30 @@ def of_slots(
 ) -> dict[str, EffectiveDimension]:
     """`effective_dimension` of the module in each slot, at the inputs that reach it when `model` is called on `inputs`.
 
-    slots: names, or swaps by slot, whose groups ("a+b") are measured one by one. The model runs once, in evaluation,
-    and is left as it was; a slot that is called several times has the outputs of all its calls.
+    slots: names, or swaps by slot, whose groups ("a+b") are measured one by one. A copy of the model runs once, in
+    evaluation and double precision; a slot that is called several times has the outputs of all its calls.
     options: as for `effective_dimension`. Raises ConfigError for slots that are not there or not called.
     """
     names = [name for group in slots for name in group.split("+")]
+    # in double precision from the start: rounded inputs span dimensions that are only their rounding
+    model = cast(copy_module(model), torch.float64).eval()
     modules = dict(model.named_modules(remove_duplicate=False))
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise ConfigError([f"slot {name!r} is not in the model" for name in unknown])
     seen: dict[str, list[Call]] = {name: [] for name in names}
     handles = []
-    training = {module: module.training for module in model.modules()}
-    try:
-        for name in names:
+    for name in names:
 
-            def keep(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-                seen[name].append(Call(*args, **kwargs).map(lambda t: t.detach().clone()))
+        def keep(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+            seen[name].append(Call(*args, **kwargs).map(lambda t: t.detach().clone()))
 
-            handles.append(modules[name].register_forward_pre_hook(keep, with_kwargs=True))
-        call = Call(**inputs) if isinstance(inputs, Mapping) else as_call(inputs)
-        with torch.no_grad(), default_generators(0):
-            model.eval()(*call.args, **call.kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in training.items():
-            module.training = mode
+        handles.append(modules[name].register_forward_pre_hook(keep, with_kwargs=True))
+    call = (Call(**inputs) if isinstance(inputs, Mapping) else as_call(inputs)).map(_double)
+    with torch.no_grad(), default_generators(0):
+        model(*call.args, **call.kwargs)
+    for handle in handles:
+        handle.remove()
     silent = [name for name, calls in seen.items() if not calls]
     if silent:
         raise ConfigError([f"slot {name!r} is not called on these inputs" for name in silent])
