@@ -26,6 +26,8 @@ _NAMES = {
     "register_host": (".registry", "register_host"),
     "register_dataset": (".registry", "register_dataset"),
     "register_rule": (".registry", "register_rule"),
+    "baseline": (".registry", "baseline"),
+    "effective_dimension": (".evaluation.effective_dimension", "effective_dimension"),
     "metric": (".training.parts", "metric"),
     "task": (".tasks.base", "task"),
     "Lifecycle": (".lifecycle", "Lifecycle"),

@@ -249,9 +249,9 @@ hosts: Registry[Callable] = Registry("host", "dopant.hosts")
 builders: Registry[Callable] = Registry("builder of hosts", "dopant.hosts")
 datasets: Registry[Callable] = Registry("data set", "dopant.datasets")
 tasks: Registry[Any] = Registry("task", "dopant.tasks")
+baselines: Registry[Callable] = Registry("baseline", "dopant.baselines")
 rules: Registry[Callable] = Registry("rule", "dopant.training.rules")
 metrics: Registry[Any] = Registry("metric", "dopant.training")
-baselines: Registry[Callable] = Registry("baseline", "dopant.baselines")
 papers: Registry[Any] = Registry("paper", "dopant.papers")
 
 
@@ -408,6 +408,12 @@ def names_code(reference: object) -> bool:
 def register_dataset(name: str) -> Callable[[Callable], Callable]:
     """Decorator: register a loader `(**options) -> dopant.datasets.Source`."""
     return _simple(datasets, name)
+
+
+def baseline(name: str) -> Callable[[Callable], Callable]:
+    """Decorator: register a factory `(**options)` of a whole other model on the same task (see dopant.baselines): it
+    returns an object with `fit` and `scores`, or an estimator as scikit-learn's."""
+    return _simple(baselines, name)
 
 
 def register_rule(name: str) -> Callable[[Callable], Callable]:

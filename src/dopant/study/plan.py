@@ -224,7 +224,8 @@ def total(study: Study) -> int:
 def distinct(study: Study) -> int:
     """How many trials the whole study is at least: each tuned arm may have chosen what another cell has anyway."""
     every = cells(study)
-    kinds = {canonical([cell.swaps, cell.recipe, cell.baseline]) for cell in every if not (study.tuning and cell.tuned)}
+    fixed = [cell for cell in every if not (study.tuning and cell.tuned)]
+    kinds = {canonical([cell.swaps, recipe_of(study, cell).to_config(), cell.baseline]) for cell in fixed}
     return len(kinds) * study.replicates + tuning_total(study)
 
 

@@ -192,7 +192,13 @@ def like_conv(old: nn.Conv2d) -> dict[str, Any]:
     }
 
 
-@component("flipped-quanv", fills=refuse_conv, paper="quantum-creep", controls=["psd-conv", "frozen"], linear=True)
+@component(
+    "flipped-quanv",
+    fills=refuse_conv,
+    paper="quantum-creep",
+    controls=["psd-conv", "psd-conv-free", "frozen"],
+    linear=True,
+)
 def flipped_quanv(
     old: nn.Module,
     signature: Any,

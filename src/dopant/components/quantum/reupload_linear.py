@@ -194,7 +194,15 @@ def refuse_linear(old: nn.Module, signature: Any = None) -> str | None:
     "reupload-linear",
     fills=nn.Linear,
     paper="quantum-creep",
-    controls=["frozen", "bottleneck-mlp", "random-features", "linear-residual"],
+    controls=[
+        "frozen",
+        "bottleneck-mlp",
+        "random-features",
+        "linear-residual",
+        "symmetrised-linear",
+        "born-linear",
+        "matched-start",
+    ],
 )
 def reupload_linear(
     old: nn.Module,

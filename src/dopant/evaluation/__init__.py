@@ -1,0 +1,1 @@
+"""What is measured on a trained or fresh network beside its score."""
