@@ -22,7 +22,7 @@ from dopant.papers.compare import load_published
 from dopant.papers.quantum_creep import PAPER, page, record, weights
 from dopant.papers.quantum_creep.cells import EQUINOX, LEVEL_0, LEVEL_1, LEVEL_2, REAL, cells
 from dopant.papers.quantum_creep.picture import draw
-from dopant.papers.reproduce import comparison
+from dopant.papers.reproduce import comparison, sized
 
 PUBLISHED = load_published(PAPER.published_file)
 
@@ -213,6 +213,16 @@ def test_a_real_run_is_compared_at_its_last_epoch_and_the_interval_is_named(tmp_
     assert "one measured replicate" in text and "Welch" in text
     assert "so not of a normalised state: level 2 (torch, as published) 1.000" in text.replace("\n", " ")
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_the_shorter_command_goes_on_with_what_a_longer_one_has_grown(tmp_path: Path):
+    usual = PAPER.study("mnist", True)
+    grown = sized(usual, tmp_path, 7, 3)
+    assert (grown.recipe.epochs, grown.replicates) == (7, 3)
+    grown.save(tmp_path / "study.toml")
+    again = sized(usual, tmp_path, None, None)
+    assert (again.recipe.epochs, again.replicates) == (7, 3)
+    assert sized(usual, tmp_path, 9, None).recipe.epochs == 9
 
 
 def test_a_study_that_is_not_finished_is_not_recorded():

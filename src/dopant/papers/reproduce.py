@@ -108,11 +108,8 @@ def reproduce(
             raise ConfigError(f"--{label}: {value} is too few; take 1 or more")
     checkout = recording.require_checkout(paper.folder) if record else recording.checkout_of(paper.folder)
     study = paper.study(data, quick)
-    study = study.with_(
-        recipe=study.recipe.model_copy(update={"epochs": epochs or study.recipe.epochs}),
-        replicates=replicates or study.replicates,
-    )
     folder = Path(out) if out else Path("runs") / study.name
+    study = sized(study, folder, epochs, replicates)
     command = list(command or ["dopant", "reproduce", name])
     recorder = Recorder(paper, data, quick, command, checkout, say) if record and checkout else None
 
@@ -130,6 +127,21 @@ def reproduce(
     if recorder:
         recorder.take(answer, last=True)
     return comparison(paper, data, answer, recorder.rows if recorder else [])
+
+
+def sized(study: Any, folder: Path, epochs: int | None, replicates: int | None) -> Any:
+    """The study with the asked size. What is not asked for is as usual, or as large as the folder's study already is,
+    so that the shorter command goes on with what a longer one has grown."""
+    if (folder / "study.toml").is_file():
+        from ..study.results import load_study
+
+        before = load_study(folder)
+        epochs = epochs or max(before.recipe.epochs, study.recipe.epochs)
+        replicates = replicates or max(before.replicates, study.replicates)
+    return study.with_(
+        recipe=study.recipe.model_copy(update={"epochs": epochs or study.recipe.epochs}),
+        replicates=replicates or study.replicates,
+    )
 
 
 def comparison(paper: Paper, data: str, answer: Any, recorded: Sequence[str] = ()) -> Reproduction:

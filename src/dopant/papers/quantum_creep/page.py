@@ -168,8 +168,9 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
         ]  # fmt: skip
         parts.append(
             f"`{row['study']}`: {row['data']}, {row.get('images', 0):,} images, {row['epochs']} epochs, "
-            f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit {row['commit'][:8]}"
-            f"{'+' if row.get('dirty') else ''}.\n\n" + _table(["what", "versus", "mean", "95 %", "verdict"], rows, "")
+            f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit "
+            f"{row.get('commit', 'unknown')[:8]}{'+' if row.get('dirty') else ''}.\n\n"
+            + _table(["what", "versus", "mean", "95 %", "verdict"], rows, "")
         )
     return "\n\n".join(parts) or "No study of the parts has been recorded yet."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...errors import ConfigError, DataMissing
 from ..toml_rows import document
@@ -69,8 +69,8 @@ def make(csv: str | Path) -> str:
     if lacking:
         raise ConfigError(f"{path.name}: the columns {', '.join(lacking)} are missing")
     rows = []
-    groups: Any = table.groupby(["variant", "dataset", "level"], sort=True)
-    for (variant, data, level), part in groups:
+    for place, part in table.groupby(["variant", "dataset", "level"], sort=True):
+        variant, data, level = cast(tuple, place)
         rows.append({"variant": str(variant), "data": str(data), "level": int(level), **_series(part)})
     settings = []
     for entry in SETTINGS:
