@@ -104,8 +104,7 @@ class StudyAnswer(Answer):
                 known.setdefault(row["id"], []).append(row)
         records = [
             {
-                "trial": m["trial"], "cell": row["cell"], "level": row["level"],
-                "replicate": row["replicate"], **{k: v for k, v in m.items() if k != "trial"},
+                **m, "cell": row["cell"], "level": row["level"],
             }
             for m in self.store.metrics()
             for row in known.get(m["trial"], ())
