@@ -120,7 +120,7 @@ def test_the_state_has_norm_one_in_single_precision_after_any_number_of_repetiti
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 1e-12)])
 def test_the_norm_is_one_before_rounding_is_taken_out_too(dtype, most):
     circuit = ReuploadLinear(256, 10, reps=10, dtype=dtype)
-    rows = _propagate.propagate(20 * torch.randn(16, 16, 16, dtype=dtype), circuit.gates())
+    rows = _propagate.propagate(20 * torch.randn(16, 256, dtype=dtype), circuit.gates())
     assert (rows.square().sum((1, 2)) - 1).abs().max() < most
 
 

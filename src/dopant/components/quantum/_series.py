@@ -17,7 +17,7 @@ import torch
 # the largest |A| for which 1, 2, 3 rounds of three further powers of A^2 leave out less than the rounding
 _REACH = {torch.float32: (1.25, 2.8), torch.float64: (0.3, 1.1, 2.3)}
 _DOUBLINGS = 1  # with more, an eigendecomposition is as fast
-_SIDE = 64  # of larger matrices too: products then cost what they count
+SIDE = 64  # of larger matrices too: products then cost what they count
 
 
 class Plan(NamedTuple):
@@ -40,7 +40,7 @@ def cos_sin(matrices: torch.Tensor) -> tuple[torch.Tensor, Plan, tuple[torch.Ten
     None if the matrices are too large in side or norm. Cost: 4 + 2 rounds + 3 doublings products of side n.
     """
     batch, n, _ = matrices.shape
-    if n > _SIDE or not batch:
+    if n > SIDE or not batch:
         return None
     powers = matrices.new_empty(2, batch, n, n)
     torch.bmm(matrices, matrices, out=powers[0])

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ...errors import ConfigError, SlotMismatch
 from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp
+from ._general import general_exp
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
 from ._propagate import propagate
 from .pauli import pauli_sum
@@ -113,8 +113,8 @@ class ReuploadLinear(StateLayer):
         """W_r (reps, 2^q, 2^q), complex: unitary with real parameters. Computed in double precision, because angles of
         norm 2^q cost single precision up to four digits; then rounded to the layer's precision."""
         generator = pauli_sum(doubled(self.angles))
-        gates = torch.linalg.matrix_exp(1j * generator) if self.angles.is_complex() else hermitian_exp(generator)
-        return gates.to(self.angles.dtype.to_complex())
+        dtype = self.angles.dtype.to_complex()
+        return general_exp(1j * generator, dtype) if self.angles.is_complex() else hermitian_exp(generator, dtype)
 
     def state(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in_features) -> (..., 2^q), complex: the state that is measured."""
@@ -134,10 +134,7 @@ class ReuploadLinear(StateLayer):
         """(..., in_features) -> (samples, 2, 2^q): real and imaginary part of the state, as rounding left it."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"ReuploadLinear takes (..., {self.in_features}), not {tuple(x.shape)}")
-        side = 2**self.qubits
-        flat = x.reshape(math.prod(x.shape[:-1]), self.in_features)
-        matrices = functional.pad(flat, (0, side * side - self.in_features)).view(-1, side, side)
-        return propagate(matrices, self.gates())
+        return propagate(x.reshape(math.prod(x.shape[:-1]), self.in_features), self.gates())
 
     def _measured(self, rows: torch.Tensor) -> torch.Tensor:
         if self.parametrisation == "complex":
