@@ -46,6 +46,7 @@ lint: setup-dev
 
 bench: setup-dev
 	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/founding.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -59,7 +59,8 @@ class ReuploadLinear(StateLayer):
     Parameters: angles (reps, 4^q - 1), Pauli strings in the order of the product I,X,Y,Z without the identity, from
         N(0,1); bias (out_features,); log_scale ().
     Cost: one exponential of side 2^q per sample (a series up to q = 6 where |H|/reps is small, else a real
-        eigendecomposition) and 4 reps products with two rows, forward and backward.
+        eigendecomposition) and 6 reps products with two rows, forward and backward together. On the CPU, chunks of
+        samples go over torch.get_num_threads() threads, with the same bits for any number of them.
     Raises ConfigError for sizes and options that cannot be, all at once. Inputs that are not finite give NaN.
     """
 
@@ -111,7 +112,8 @@ class ReuploadLinear(StateLayer):
 
     def gates(self) -> torch.Tensor:
         """W_r (reps, 2^q, 2^q), complex: unitary with real parameters. Computed in double precision, because angles of
-        norm 2^q cost single precision up to four digits; then rounded to the layer's precision."""
+        norm 2^q cost single precision up to four digits; then rounded to the layer's precision, which is that of the
+        gradient too."""
         generator = pauli_sum(doubled(self.angles))
         dtype = self.angles.dtype.to_complex()
         return general_exp(1j * generator, dtype) if self.angles.is_complex() else hermitian_exp(generator, dtype)
