@@ -218,7 +218,7 @@ class Factorial:
                     added = _mean(found[a, b0]) + _mean(found[a0, b]) + _mean(found[a0, b0], -1)
                     label = f"{one}={a} x {two}={b}"
                     yield Contrast(
-                        label, label, f"{label} if the two added up", role="interaction",
+                        label, label, f"{one}={a} + {two}={b}", role="interaction",
                         plus=_mean(found[a, b]), minus=added,
                     )  # fmt: skip
 

@@ -13,7 +13,10 @@ from . import svg
 from .words import Measure, clean, difference, interval, is_missing, kind_of
 
 AGAINST_CONTROL = "swap-versus-control"
-SHAPES = {"level": "disc", "control": "square", "variant": "triangle", AGAINST_CONTROL: "diamond"}
+SHAPES = {
+    "level": "disc", "control": "square", "variant": "triangle", AGAINST_CONTROL: "diamond", "interaction": "triangle",
+    "baseline": "square",
+}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -33,7 +36,7 @@ NARROW = Layout(width=360, plot=(12, 348), label=348, font=14, stacked=True)
 
 
 def role_of(row: Row) -> str:
-    """level, control, variant or swap-versus-control; a role we do not know is drawn like a level."""
+    """One of SHAPES; a role we do not know is drawn like a level."""
     role = row.get("role", "level")
     return role if role in SHAPES else "level"
 
@@ -155,13 +158,13 @@ def _row(row: Row, metric: Measure, layout: Layout, y: float) -> tuple[list[Mark
     step = size + 3
     baseline = y + step
     texts = [(line, f"label {role}", size) for line in svg.wrap(called, size * bold, layout.label - indent)]
-    if role == "level":
+    if role in ("level", "baseline"):
         below = f"against {versus}" + ("" if is_missing(row.get("replicates")) else f", n = {int(row['replicates'])}")
         texts.append((svg.wrap(below, size - 2, layout.label, 1)[0], "sub", size - 2))
     beside = [(f"{difference(row.get('mean'), metric)} {interval(row.get('low'), row.get('high'), metric)}",
                f"numbers {role}", size - 1)]  # fmt: skip
     kind, _ = kind_of(row.get("verdict"))
-    if role in ("level", "variant") and not is_missing(row.get("verdict")):
+    if role not in ("control", AGAINST_CONTROL) and not is_missing(row.get("verdict")):
         width = layout.width - indent - (0 if layout.stacked else layout.plot[1] + 20)
         said = svg.wrap(f"{kind.symbol} {row['verdict']}", (size - 1) * 1.05, width)
         beside += [(line, f"verdict {kind.key}", size - 1) for line in said]
