@@ -341,6 +341,9 @@ def inspect(
         bool | None,
         typer.Option("--forecast/--no-forecast", help="Take a dry step of each cell and foretell the whole."),
     ] = None,
+    dimension: Annotated[
+        bool, typer.Option("--dimension", help="Measure each component's effective dimension; takes up to minutes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The study's folder, whose finished trials are left out.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes to foretell for (default: cores).")] = None,
     with_: With = None,
@@ -348,11 +351,11 @@ def inspect(
 ) -> None:
     """Slots of a host, and which components fit them or why not; of a study also time, memory and disk.
 
-    --json gives the list of slots; with --forecast {"slots", "cells", "forecast"}. A dry step is taken where a study
-    file is given and the output is for people, or with --forecast.
+    --json gives the list of slots; with --forecast or --dimension {"slots", "cells", "forecast", "dimensions"}. A dry
+    step is taken where a study file is given and the output is for people, or with --forecast.
     """
     from .study import look as looking
-    from .study.report.inspection import cell_lines, forecast_lines, slot_lines
+    from .study.report.inspection import cell_lines, dimension_lines, forecast_lines, slot_lines
     from .study.request import study_of_request
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
@@ -360,6 +363,7 @@ def inspect(
         forecast = slot is None and not as_json and not (host or data) and bool(asked.design.fillings())
     cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
+    directions = looking.dimensions(asked) if dimension else []
     if slot is not None:
         names = [n for row in rows for n in (row["slot"], *row["also"])]
         rows = [row for row in rows if slot in (row["slot"], *row["also"])]
@@ -372,12 +376,13 @@ def inspect(
     if forecast:
         whole = looking.forecast(asked, out=out, workers=workers, cells=cells)
     if as_json:
-        if forecast:
-            _json({"slots": rows, "cells": [c.to_json() for c in cells], "forecast": whole and whole.to_json()})
+        if forecast or dimension:
+            told = {"slots": rows, "cells": [c.to_json() for c in cells], "forecast": whole and whole.to_json()}
+            _json(told | {"dimensions": [d.to_json() for d in directions]})
         else:
             _json(rows)
         return
-    for line in [*cell_lines(cells), *forecast_lines(whole)]:
+    for line in [*cell_lines(cells), *dimension_lines(directions), *forecast_lines(whole)]:
         print(line)
 
 

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..streams import Streams
 from . import plan as planning
 from .config import Study
+from .dimensions import dimensions as dimensions
 from .dry import Dry as Dry
 from .dry import dry_steps as dry_steps
 from .forecast import Forecast as Forecast

@@ -48,6 +48,16 @@ def cell_lines(cells: Sequence[Any]) -> Iterator[str]:
         yield f"    {steps}; memory estimated {show_bytes(row.memory)} ({row.how}){measured}"
 
 
+def dimension_lines(rows: Sequence[Any]) -> Iterator[str]:
+    """A line for each component in each slot: trainable numbers beside effective dimension."""
+    if rows:
+        yield ""
+        yield "effective dimension (rank of the outputs' Jacobian in the parameters), beside trainable numbers:"
+    for row in rows:
+        rank = f"{row.rank:,}" if row.exact else f"at least {row.rank:,}"
+        yield f"{row.slot}={row.component}: {rank} of {row.parameters:,}, at {row.samples} training inputs"
+
+
 def forecast_lines(whole: Any) -> Iterator[str]:
     """The forecast of a study in sentences."""
     if whole is None:
