@@ -32,8 +32,9 @@ def test_more_directions_than_were_looked_for_are_told_as_at_least():
 
 
 def test_the_command_line_lists_them_for_programs(tmp_path):
-    study(recipe=dp.Recipe(epochs=1)).save(tmp_path / "s.toml")
+    design = dp.Factorial({"name": "mlp", "hidden": [8], "activation": "tanh"}, {"head": ["linear"]})
+    dp.Study(design, data="digits", controls=False).save(tmp_path / "s.toml")
     command = [sys.executable, "-m", "dopant", "inspect", str(tmp_path / "s.toml"), "--dimension", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     told = json.loads(result.stdout)["dimensions"]
-    assert {(d["slot"], d["component"]) for d in told} >= {("conv1", "psd-conv"), ("head", "linear")}
+    assert [(d["slot"], d["component"], d["rank"], d["parameters"]) for d in told] == [("head", "linear", 90, 90)]
