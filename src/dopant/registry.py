@@ -411,8 +411,11 @@ def register_dataset(name: str) -> Callable[[Callable], Callable]:
 
 
 def baseline(name: str) -> Callable[[Callable], Callable]:
-    """Decorator: register a factory `(**options)` of a whole other model on the same task (see dopant.baselines): it
-    returns an object with `fit` and `scores`, or an estimator as scikit-learn's."""
+    """Decorator: register a factory `(**options)` of a whole other model on the same task (see dopant.baselines).
+
+    It returns an object with `fit(inputs, targets, validation=None)` and `scores(inputs)` -> (items, classes), all
+    NumPy arrays, or an estimator as scikit-learn's.
+    """
     return _simple(baselines, name)
 
 

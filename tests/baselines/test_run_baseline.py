@@ -218,7 +218,7 @@ def test_a_failing_fit_a_score_that_is_not_finite_and_what_is_no_baseline_are_to
     own("own-breaks", lambda: Breaks())
     own("own-nothing", lambda: Nothing())
     own("own-number", lambda: 3)
-    with pytest.raises(TrialFailed, match="'own-breaks' cannot be fitted: RuntimeError: no luck"):
+    with pytest.raises(RuntimeError, match="no luck"):
         run({"name": "own-breaks"})
     with pytest.raises(TrialFailed, match="not finite"):
         run({"name": "own-nothing"})

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.formula import api as smf
+from statsmodels.stats.multitest import multipletests
 
 import dopant as dp
 from dopant import designs
@@ -109,8 +110,35 @@ def test_effects_that_add_up_have_no_interaction_and_a_product_has_exactly_its_s
 
 def test_only_main_effects_and_controlled_contrasts_are_corrected_for_each_other():
     design = factorial(controlled=[{"factor": "head", "level": "circuit", "at": {"rate": "fast"}}])
-    family = [c.swap for c in design.contrasts(["frozen"]) if c.role == "level"]
+    contrasts = design.contrasts(["frozen"])
+    family = [c.swap for c in contrasts if c.role in ("level", "main")]
     assert family == ["conv=circuit", "head=circuit", "bias=zero", "rate=fast", "head=circuit (controlled)"]
+    data = table(design.cells(["frozen"]), lambda cell, r: 0.8 + noise(cell, r))
+    rows = verdicts.effects(data, contrasts, metric="m").set_index("swap")
+    rows = rows[rows["role"] != "swap-versus-control"]
+    interactions = rows[rows["role"] == "interaction"]
+    for part in (rows.loc[family], interactions):  # independent: Holm's step-down by statsmodels
+        expected = multipletests(part["p"], method="holm")[1]
+        assert list(part["p_holm"]) == pytest.approx(list(expected))
+
+
+def test_a_main_effect_that_rests_on_one_cell_says_what_it_depends_on():
+    design = dp.Factorial(HOST, {"head": {"classical": {}, "circuit": {"head": "reupload-linear"}}, "rate": RATE})
+
+    def value(cell, r):
+        return 0.9 - 0.78 * ("circuit, rate=slow" in cell.name) + noise(cell, r) / 10
+
+    rows = verdicts.effects(table(design.cells(False), value, 10), design.contrasts(False), metric="m")
+    verdict = rows.set_index("swap").loc["head=circuit", "verdict"]
+    assert verdict == "worse on average, depends on rate=fast"
+
+
+def test_contrasts_at_other_places_have_cells_of_their_own():
+    at = [{"factor": "head", "level": "circuit", "at": {"bias": bias, "rate": "fast"}} for bias in BIAS]
+    cells = {c.name: c for c in factorial(controlled=at).cells(["frozen"]) if "controlled" in c.name}
+    assert len(cells) == 6 and len({str(c.swaps) for c in cells.values()}) == 6
+    arm = cells["head=circuit (controlled, bias=zero, rate=fast)"]
+    assert arm.swaps["head"] == {"component": "reupload-linear", "bias_init": "zero"}
 
 
 def test_a_failed_trial_fails_its_means_and_a_missing_one_leaves_them_open():
@@ -185,9 +213,9 @@ def test_two_cells_that_ask_for_the_same_trial_share_it():
     ("factors", "more", "words"),
     [
         ({"conv": CONV, "again": {"x": {"conv1": "identity"}, "y": {}}}, {}, "'conv1' is set by 'conv' and by 'again'"),
-        ({"head": ["linear"], "bias": BIAS}, {}, "the old module stands there, which takes none"),
+        ({"head": ["linear"], "bias": BIAS}, {}, "which takes none, stands there in 2 cells"),
         ({"recipe.lrr": [1, 2]}, {}, "the recipe has no key 'lrr'; did you mean 'lr'"),
-        ({"recipe.epochs": [1, 2]}, {}, "makes no other question"),
+        ({"recipe.epochs": [1, 2]}, {}, "cannot be a factor"),
         ({"conv": CONV}, {"only": [{"konv": "circuit"}]}, "there is no factor 'konv'; did you mean 'conv'"),
         ({"conv": CONV}, {"only": [{"conv": "quantum"}]}, "has no level 'quantum'; it has 'classical', 'circuit'"),
         ({"conv": CONV}, {"controlled": [{"factor": "conv", "level": "x"}]}, "has no level 'x'"),
@@ -199,6 +227,46 @@ def test_what_is_wrong_between_factors_is_told(factors, more, words):
     assert any(words in problem for problem in design.problems())
     with pytest.raises(dp.ConfigError, match=r"design"):
         dp.run(design, data="digits", recipe=dp.Recipe(epochs=1))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"only": ["x"]},
+        {"only": {"conv": "circuit"}},
+        {"only": [{"conv": ["circuit"]}]},
+        {"controlled": [3]},
+        {"controlled": [{"factor": ["conv"], "level": "circuit"}]},
+        {"controlled": [{"factor": "conv", "level": "circuit", "at": "x"}]},
+    ],
+)
+def test_tables_of_wrong_types_are_refused(more):
+    with pytest.raises(dp.ConfigError, match=r"design\.(only|controlled)"):
+        factorial(**more)
+
+
+def test_a_part_that_can_tell_nothing_is_refused_before_training():
+    crossed = [{"conv": "classical", "rate": "slow"}, {"conv": "circuit", "rate": "fast"}]
+    design = dp.Factorial(HOST, {"conv": CONV, "rate": RATE}, only=crossed)
+    assert any("no two of the cells differ in one factor alone" in p for p in design.problems())
+    assert any("no cell is left" in p for p in dp.Factorial(HOST, {"conv": CONV}, only=[]).problems())
+
+
+def test_a_study_takes_a_factor_and_an_arm_more_and_keeps_what_it_has(tmp_path):
+    settings = {"data": {"name": "digits", "limit": 120}, "out": tmp_path / "s", "replicates": 2, "controls": False}
+    settings |= {"recipe": dp.Recipe(epochs=1, batch=60, lr=3e-3), "workers": 1}
+    host = {"name": "mlp", "hidden": [4]}
+    small = dp.Factorial(host, {"head": ["linear"], "recipe.weight_decay": [0.0, 0.1]})
+    first = dp.run(small, **settings)
+    more = dp.Factorial(
+        host, {"head": ["linear"], "recipe.weight_decay": [0.0, 0.1]},
+        controlled=[{"factor": "head", "level": "linear", "at": {"recipe.weight_decay": "0"}}],
+    )  # fmt: skip
+    grown = dp.run(more, **settings)
+    assert set(grown.trials["trial"]) == set(first.trials["trial"])  # the new arms are cells that were there
+    row = grown.effects.set_index("swap").loc["head=linear (controlled)"]
+    assert row["replicates"] == 2 and row["incomplete"] == 0
+    assert grown.provenance["test_set_reads"] == grown.counts["done"] == 8
 
 
 def test_wrong_levels_are_refused_where_they_are_written():

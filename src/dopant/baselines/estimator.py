@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +73,12 @@ def build(name: str, options: dict[str, Any]) -> Any:
     made = factory(**options)
     if callable(getattr(made, "fit", None)) and not isinstance(made, type):
         if callable(getattr(made, "scores", None)):
+            try:
+                inspect.signature(made.fit).bind(None, None, validation=None)
+            except TypeError as error:
+                raise ConfigError(
+                    f"baseline {name!r}: its fit is called as fit(inputs, targets, validation=None): {error}"
+                ) from None
             return made
         if callable(getattr(made, "predict", None)):
             return Estimator(made)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..errors import ConfigError, DopantError, TrialFailed
+from ..errors import ConfigError
 from ..recipe import Recipe
 from ..registry import metrics as metric_registry
 from ..streams import Streams
@@ -33,8 +33,8 @@ def run_baseline(trial: Any, streams: Streams, keeper: Any) -> Result:
     `cost_trainable` where the baseline tells them; `baseline_NAME` for what else it reports. Items as the supervised
     task's. In the phase "tuning" the test set stays unread.
     Cost: beside what the baseline takes, one copy of the training split. It cannot be resumed within the fit.
-    Raises UnknownName, ConfigError (options; inputs of several arrays), and TrialFailed where the fit fails or a score
-    is not finite.
+    Raises UnknownName, ConfigError (options; inputs of several arrays), TrialFailed where a score is not finite, and
+    what the fit raises.
     """
     description = trial.description
     options = dict(description["baseline"])
@@ -81,12 +81,7 @@ def _fit(name: str, model: Any, data: Any) -> float:
     train = _arrays(name, data.train)
     validation = _arrays(name, data.validation) if len(data.validation) else None
     start = time.perf_counter()
-    try:
-        model.fit(*train, validation=validation)
-    except (DopantError, MemoryError):
-        raise
-    except Exception as error:
-        raise TrialFailed("baseline", f"{name!r} cannot be fitted: {type(error).__name__}: {error}") from error
+    model.fit(*train, validation=validation)  # what it raises is an error of the code, and no result to be scored
     return time.perf_counter() - start
 
 

@@ -43,8 +43,10 @@ class Cell:
 class Contrast:
     """One effect: `cell` minus `versus`, beside its pre-named `controls` (names of cells). All are names of cells.
 
-    swap: how the effect is called, such as `head=reupload-linear`. role: "level"; or outside the Holm family "control",
-    "variant", "interaction" or "baseline". missing_controls: sentences, why one is not there.
+    swap: how the effect is called, such as `head=reupload-linear`. role: "level"; "main", the mean effect of a level
+    over cells that differ in other things too (one Holm family with the levels); "interaction" (a family of its own);
+    or in no family "control", "variant" or "baseline". missing_controls: sentences, why one is not there.
+    of: of an interaction, the main effects that it belongs to.
     plus, minus: where `cell` and `versus` name no cells but weighted sums of some, those as (cell, weight).
     """
 
@@ -54,6 +56,7 @@ class Contrast:
     controls: tuple[str, ...] = ()
     role: str = "level"
     missing_controls: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
     plus: tuple[tuple[str, float], ...] = ()
     minus: tuple[tuple[str, float], ...] = ()
 
@@ -82,6 +85,10 @@ class Design(Protocol):
 
     def contrasts(self, controls: Any = True) -> list[Contrast]:
         """Every effect, those of the Holm family (role "level") among them."""
+        ...
+
+    def references(self) -> list[str]:
+        """Names of the cells that whole other models are compared with."""
         ...
 
     def fillings(self) -> list[Filling]:

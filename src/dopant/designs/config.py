@@ -21,7 +21,7 @@ def from_config(host: Any, table: Mapping[str, Any]) -> Design:
     kind = table.pop("kind", "ladder")
     if kind not in KINDS:
         raise ConfigError(f"design.kind: {kind!r} is not known; there is {', '.join(map(repr, KINDS))}")
-    table = {key: value for key, value in table.items() if value not in (None, [], {})}
+    table = {key: value for key, value in table.items() if value is not None}
     problems = [
         f"design.{key}: is not of the kind {kind!r}, which takes {', '.join(KEYS[kind])}"
         + hint(nearest(key, KEYS[kind]))

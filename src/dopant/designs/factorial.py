@@ -60,7 +60,14 @@ class Factorial:
     def __post_init__(self) -> None:
         if not isinstance(self.factors, Mapping) or not self.factors:
             raise ConfigError("a factorial needs factors, such as {'head': ['reupload-linear']}")
-        problems: list[str] = []
+        problems = [f"design.factors: {name!r} is no name" for name in self.factors if not isinstance(name, str)]
+        if problems:
+            raise ConfigError(problems)
+        only = [] if self.only is None else self.only
+        if isinstance(only, (str, Mapping)) or not all(_is_place(pattern) for pattern in only):
+            raise ConfigError(f"design.only: a list of tables {{factor = 'level'}} is expected, not {self.only!r}")
+        if isinstance(self.controlled, (str, Mapping)) or not isinstance(self.controlled, Sequence):
+            raise ConfigError(f"design.controlled: a list of tables is expected, not {self.controlled!r}")
         read: dict[str, Levels] = {}
         for name, levels in self.factors.items():
             try:
@@ -76,11 +83,16 @@ class Factorial:
 
     def _controlled(self, number: int, table: Mapping[str, Any]) -> Controlled:
         where = f"design.controlled.{number + 1}"
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{where}: a table with 'factor' and 'level' is expected, not {table!r}")
         unknown = [k for k in table if k not in ("factor", "level", "versus", "at")]
         if unknown or not {"factor", "level"} <= set(table):
             raise ConfigError(
                 f"{where}: 'factor' and 'level' are needed, 'versus' and 'at' possible; got {list(table)}"
             )
+        words = [table[k] for k in ("factor", "level", "versus") if k in table]
+        if not all(isinstance(word, str) for word in words) or not _is_place(table.get("at", {})):
+            raise ConfigError(f"{where}: names are expected, and at = {{factor = 'level'}}; got {dict(table)!r}")
         name = table["factor"]
         first = next(iter(self.factors.get(name, {"": {}})))
         return Controlled(name, table["level"], table.get("versus", first), dict(table.get("at", {})))
@@ -117,8 +129,8 @@ class Factorial:
             swaps, recipe = self.filled(place)
             found.append(Cell(self.name(place), None, swaps, recipe=recipe))
         for controlled in self._sound():
-            for label, level in ((_arm(controlled, controlled.versus), controlled.versus),
-                                 (_arm(controlled, controlled.level), controlled.level)):  # fmt: skip
+            for level in (controlled.versus, controlled.level):
+                label = self._arm(controlled, level)
                 swaps, recipe = self.filled(self._at(controlled, level))
                 found.append(Cell(label, None, swaps, recipe=recipe))
             found += [cell for cell, _ in self._control_cells(controlled, controls) if cell is not None]
@@ -126,6 +138,25 @@ class Factorial:
 
     def _sound(self) -> list[Controlled]:
         return [c for c in self.controlled if not self._problems_of(c, "")]
+
+    def _arm(self, controlled: Controlled, level: str) -> str:
+        return f"{controlled.factor}={level} ({self._where(controlled)})"
+
+    def _where(self, controlled: Controlled, control: bool = False) -> str:
+        """What tells the arms of several controlled contrasts apart: where they stand, of controls also of what."""
+        of_slot = [c for c in self.controlled if c.factor == controlled.factor]
+        words = ["controlled"]
+        if len({tuple(sorted(c.at.items())) for c in of_slot}) > 1:
+            words += [f"{factor}={level}" for factor, level in controlled.at.items()]
+        if control and len({c.level for c in of_slot}) > 1:
+            words.append(f"of {controlled.level}")
+        return ", ".join(words)
+
+    def references(self) -> list[str]:
+        """What whole other models are compared with: the reference arms of controlled contrasts, else the first
+        cell."""
+        arms = [self._arm(c, c.versus) for c in self._sound()]
+        return list(dict.fromkeys(arms)) or [self.name(self.places()[0])]
 
     def _at(self, controlled: Controlled, level: str) -> Place:
         place = {}
@@ -153,7 +184,7 @@ class Factorial:
             for slot in slots:
                 if "mix" in swaps[slot]:
                     changed[slot]["mix"] = swaps[slot]["mix"]
-            name = f"{'+'.join(slots)}={control} (controlled)"
+            name = f"{'+'.join(slots)}={control} ({self._where(controlled, control=True)})"
             kind = components.get(control).control or "ablation"
             yield Cell(name, None, changed, "control", control, kind, recipe), None
 
@@ -173,7 +204,7 @@ class Factorial:
                     why_not.append(problem or "")
                 else:
                     beside.append(cell.name)
-            cell, versus = _arm(controlled, controlled.level), _arm(controlled, controlled.versus)
+            cell, versus = self._arm(controlled, controlled.level), self._arm(controlled, controlled.versus)
             found.append(Contrast(cell, cell, versus, tuple(beside), "level", tuple(why_not)))
             found += [Contrast(c, c, versus, (), "control") for c in beside]
         return found + list(self._interactions())
@@ -198,7 +229,8 @@ class Factorial:
                 some = f"{len(pairs)} cell{'s' if len(pairs) > 1 else ''}"
                 cell, versus = f"{cell} ({some})", f"{versus} (the same {some} as for {level})"
             plus, minus = zip(*pairs, strict=True)
-            yield Contrast(f"{factor}={level}", cell, versus, plus=_mean(plus), minus=_mean(minus))
+            role = "main" if len(pairs) > 1 else "level"
+            yield Contrast(f"{factor}={level}", cell, versus, role=role, plus=_mean(plus), minus=_mean(minus))
 
     def _interactions(self) -> Iterator[Contrast]:
         trained = {self.name(p) for p in self.places()}
@@ -219,7 +251,7 @@ class Factorial:
                     label = f"{one}={a} x {two}={b}"
                     yield Contrast(
                         label, label, f"{one}={a} + {two}={b}", role="interaction",
-                        plus=_mean(found[a, b]), minus=added,
+                        of=(f"{one}={a}", f"{two}={b}"), plus=_mean(found[a, b]), minus=added,
                     )  # fmt: skip
 
     def _ordered(self, place: Place) -> Place:
@@ -255,18 +287,37 @@ class Factorial:
         places = self.places()
         if not places:
             return ["design.only: no cell is left"]
-        for place in [*places, *(self._at(c, x) for c in self.controlled for x in (c.level, c.versus))]:
-            swaps, _ = self.filled(place)
-            for factor, level in place.items():
-                for key in self.factors[factor][level]:
-                    slot = key.partition(":")[0]
-                    if ":" in key and slot not in swaps:
-                        found.append(
-                            f"design.factors.{factor}: {key!r} is an option of the component in {slot!r}, and at "
-                            f"{self.name(place)!r} the old module stands there, which takes none; name a component for "
-                            "it (such as 'linear'), or leave such cells out by design.only"
-                        )
-        return list(dict.fromkeys(found))[:12]
+        found += self._loose_options(places)
+        if not found and len(places) > 1 and not any(c.role in ("level", "main") for c in self.contrasts(False)):
+            found.append(
+                "design.only: no two of the cells differ in one factor alone, so nothing could be told from them; add "
+                "cells that do"
+            )
+        return found
+
+    def _loose_options(self, places: Sequence[Place]) -> list[str]:
+        """Options of slots that hold no component somewhere: one line for each key."""
+        every = [*places, *(self._at(c, x) for c in self.controlled for x in (c.level, c.versus))]
+        filled = {filling.slot for filling in self.fillings()}
+        found = []
+        for factor, levels in self.factors.items():
+            for key in dict.fromkeys(k for settings in levels.values() for k in settings if ":" in k):
+                slot = key.partition(":")[0]
+                if slot not in filled:
+                    found.append(
+                        f"design.factors.{factor}: no level fills the slot {slot!r}" + hint(nearest(slot, filled))
+                    )
+                    continue
+                without = [p for p in every if key in self.factors[factor][p[factor]] and slot not in self.filled(p)[0]]
+                if without:
+                    found.append(
+                        f"design.factors.{factor}: {key!r} is an option of the component in {slot!r}, and the old "
+                        f"module, which takes none, stands there in {len(without)} cells, such as "
+                        f"{self.name(without[0])!r}; name the levels of {slot!r} and give each a component, such as "
+                        f"classical = {{ {slot} = 'linear' }} (a list of a slot begins with the old module), or leave "
+                        "such cells out by design.only"
+                    )
+        return found
 
     def _problems_of(self, controlled: Controlled, where: str) -> list[str]:
         place = {controlled.factor: controlled.level, **controlled.at}
@@ -309,8 +360,8 @@ def _mean(cells: Sequence[str], sign: int = 1) -> tuple[tuple[str, float], ...]:
     return tuple((cell, sign / len(cells)) for cell in cells)
 
 
-def _arm(controlled: Controlled, level: str) -> str:
-    return f"{controlled.factor}={level} (controlled)"
+def _is_place(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(w, str) for pair in value.items() for w in pair)
 
 
 def _combinations(factors: Mapping[str, list[str]]) -> Iterator[Place]:
@@ -346,7 +397,16 @@ def _levels(factor: str, levels: Any) -> Levels:
 def _value(key: str, value: Any) -> Any:
     if key.startswith(RECIPE) or ":" in key:
         return value
-    return OLD if value is None or value == OLD else as_spec(value)
+    if value is None or value == OLD:
+        return OLD
+    if not isinstance(value, (str, Mapping)):
+        near = nearest(key.partition(".")[2] or key, RecipeTable.model_fields, 1)
+        raise ConfigError(
+            f"{key!r} = {value!r}: a slot takes a component's name or a table; what is no slot is written "
+            "'recipe.KEY' or 'slot:option'"
+            + (f"; did you mean 'recipe.{near[0]}'?" if near else "; data and host are no factors")
+        )
+    return as_spec(value)
 
 
 def _called(value: Any) -> str:
@@ -363,5 +423,5 @@ def _key_problems(where: str, key: str) -> list[str]:
     if name not in RecipeTable.model_fields:
         return [f"{where}: the recipe has no key {name!r}" + hint(nearest(name, RecipeTable.model_fields))]
     if name in RESULT_NEUTRAL:
-        return [f"{where}: {key!r} makes no other question, it continues or places the same trials; set it in [recipe]"]
+        return [f"{where}: {key!r} cannot be a factor, because it makes no other trial; set it in [recipe]"]
     return []

@@ -103,6 +103,10 @@ class Ladder:
         ]
         return found + [Filling(f"design.variants.{s}", s, spec) for v in self.variants for s, spec in v.swaps.items()]
 
+    def references(self) -> list[str]:
+        """What whole other models are compared with: the host untouched."""
+        return ["level 0"]
+
     def problems(self) -> list[str]:
         """A ladder that could be written is sound."""
         return []

@@ -165,8 +165,18 @@ class Study:
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
         found += self._recipe_problems() if not found else []
+        if not isinstance(self.baselines, (list, tuple)) or not all(
+            isinstance(b, str) or (isinstance(b, Mapping) and isinstance(b.get("name"), str)) for b in self.baselines
+        ):
+            return [
+                *found,
+                f"study.baselines: a list of names or tables with 'name' is expected, not {self.baselines!r}",
+            ]
         for baseline in self.baselines:
-            found += _known("study.baselines", registry.baselines, baseline)
+            wrong = _known("study.baselines", registry.baselines, baseline)
+            found += wrong or _unbuildable(baseline)
+        if len({canonical(as_named(b, "baselines")) for b in self.baselines}) < len(self.baselines):
+            found.append("study.baselines: the same baseline is there twice")
         if self.baselines and self.task_name != "supervised":
             found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
         if isinstance(self.controls, list):
@@ -278,6 +288,20 @@ def as_named(value: Any, kind: str) -> dict[str, Any]:
     return {"name": local.register(str(label), value)}
 
 
+def _unbuildable(baseline: Any) -> list[str]:
+    """Why a baseline that is known and whose options fit cannot be made."""
+    from ..baselines.estimator import build
+
+    spec = as_named(baseline, "baselines")
+    try:
+        build(spec.pop("name"), spec)
+    except ConfigError as error:
+        return [f"study.baselines: {problem}" for problem in error.problems]
+    except Exception as error:
+        return [f"study.baselines: {baseline!r} cannot be made: {type(error).__name__}: {error}"]
+    return []
+
+
 def _known(path: str, names: registry.Registry, value: Any, options: bool = True) -> list[str]:
     spec = as_named(value, path)
     name = spec.pop("name")
@@ -346,7 +370,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     try:
         if study.host is None:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
-        design = designs.from_config(study.host, tables.design.model_dump())
+        design = designs.from_config(study.host, tables.design.model_dump(exclude_unset=True))
     except ConfigError as error:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder

@@ -187,8 +187,14 @@ def _left(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) ->
 
     due = planning.plan(study, rows, files=files, higher_is_better=higher_is_better(study))
     found = [(t.cell, t.id, t.epochs or 0, t.phase == "tuning") for t in due]
-    if study.tuning and planning.choose(study, files, rows, higher_is_better(study)) is None:
-        found += [(t.cell, t.id, t.epochs or 0, False) for t in planning.main_trials(study, files, {})]
+    if study.tuning:
+        named = {t.id for t in due} | {row["id"] for row in rows}
+        chosen = planning.choose(study, files, rows, higher_is_better(study))
+        found += [
+            (t.cell, t.id, t.epochs or 0, False)
+            for t in planning.main_trials(study, files, chosen)
+            if t.id not in named
+        ]
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import local
+from ..designs import Factorial
 from ..errors import ConfigError
 from .config import Study, as_named
 
@@ -41,6 +42,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         )
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+    notes += _factorial_notes(study)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
@@ -50,6 +52,31 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         notes.append("Failed trials: " + "; ".join(shown) + more)
     notes += answer.provenance.get("notes", [])
     notes += sorted({w for row in answer.rows for w in row.get("warnings") or []})
+    return notes
+
+
+def _factorial_notes(study: Study) -> list[str]:
+    notes = []
+    if isinstance(study.design, Factorial):
+        factors = study.design.factors
+        if len(factors) > 1:
+            notes.append(
+                "Main effects are means over the cells that differ in nothing else; an interaction says how much more "
+                "one level is worth beside the other than without it. Both hold for these levels only. Intervals of "
+                "interactions are not corrected for their number."
+            )
+        if study.controls and not study.design.controlled:
+            notes.append(
+                "Main effects have no controls: a [[design.controlled]] table (factor, level) adds a contrast in which "
+                "controls take the swap's place."
+            )
+        known = {c.swap for c in study.design.contrasts(False)}
+        unpaired = [f"{f}={x}" for f, levels in factors.items() for x in list(levels)[1:] if f"{f}={x}" not in known]
+        if unpaired and len(factors) > 1:
+            notes.append(f"Nothing can be told of {', '.join(unpaired)}: no trained cell is its partner.")
+    if study.baselines:
+        against = ", ".join(map(repr, study.design.references()))
+        notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")
     return notes
 
 

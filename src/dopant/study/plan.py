@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -65,10 +65,9 @@ def contrasts(study: Study) -> list[Contrast]:
         for contrast in study.design.contrasts(study.controls)
         if contrast.cell not in missing
     ]  # fmt: skip
-    reference = study.design.cells(False)[0].name
     for baseline in study.baselines:
         name = baseline_cell(baseline).name
-        found.append(Contrast(name, name, reference, role="baseline"))
+        found += [Contrast(name, name, reference, role="baseline") for reference in study.design.references()]
     return found
 
 
@@ -128,14 +127,18 @@ def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tupl
             for lr in study.tuning.lr
         ]
         for cell in cells(study)
-        if cell.tuned
+        if _tunes(study, cell)
     }
+
+
+def _tunes(study: Study, cell: Cell) -> bool:
+    return study.tuning is not None and cell.tuned
 
 
 def choose(
     study: Study, files: Mapping[str, str], rows: Iterable[Mapping[str, Any]], higher_is_better: bool
-) -> dict[str, float] | None:
-    """{cell: best learning rate by mean validation score}, or None while tuning trials are unfinished.
+) -> dict[str, float]:
+    """{cell: best learning rate by mean validation score}, of the cells whose tuning trials are all finished.
 
     A failed trial is the worst score there is; ties go to the candidate that is listed first.
     """
@@ -143,7 +146,7 @@ def choose(
     chosen = {}
     for cell, candidates in tuning_trials(study, files).items():
         if any(t.id not in results for _, trials in candidates for t in trials):
-            return None
+            continue
         done = [results[t.id] for _, trials in candidates for t in trials if results[t.id]["state"] == "done"]
         if done and not any(f"validation_{study.primary_metric}" in (row["metrics"] or {}) for row in done):
             raise ConfigError(
@@ -165,13 +168,15 @@ def _score(row: Mapping[str, Any], metric: str, higher_is_better: bool) -> float
     return value if higher_is_better else -value
 
 
-def main_trials(study: Study, files: Mapping[str, str], learning_rates: Mapping[str, float]) -> list[Trial]:
-    """The reported trials, replicate by replicate so that pairs are complete early.
+def main_trials(
+    study: Study, files: Mapping[str, str], learning_rates: Mapping[str, float], waiting: Collection[str] = ()
+) -> list[Trial]:
+    """The reported trials but those of cells that are `waiting`, replicate by replicate: pairs are complete early.
 
     Two cells may ask for the very same trial (a tuned arm that chose the rate of another cell): it is planned once, and
     knows in its `also` which further cells it answers for.
     """
-    every = cells(study)
+    every = [cell for cell in cells(study) if cell.name not in waiting]
     chosen = {cell.name: {"lr": learning_rates[cell.name]} if cell.name in learning_rates else {} for cell in every}
     found: dict[str, Trial] = {}
     for replicate in range(study.replicates):
@@ -208,12 +213,13 @@ def plan(
 def wanted_trials(
     study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
 ) -> list[Trial]:
-    """Every trial that can be named by now: the tuning ones, and the main ones once those have chosen."""
+    """Every trial that can be named by now: the tuning ones, and the main ones of cells that need none or whose own
+    are finished."""
     tuning = [t for candidates in tuning_trials(study, files).values() for _, trials in candidates for t in trials]
     chosen = choose(study, files, rows, higher_is_better)
-    if chosen is None:
-        return tuning
-    return tuning + main_trials(study, files, chosen)
+    return tuning + main_trials(
+        study, files, chosen, {cell.name for cell in cells(study) if _tunes(study, cell)} - chosen.keys()
+    )
 
 
 def total(study: Study) -> int:

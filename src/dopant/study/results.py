@@ -86,7 +86,7 @@ class StudyAnswer(Answer):
     def failures(self) -> list[str]:
         """One line per failed trial: cell, replicate, what is known, the folder that has the rest."""
         lines = []
-        for row in self.rows:
+        for row in self.store.rows():
             if row["state"] == "failed":
                 detail = str((self.store.failure(row["id"]) or {}).get("detail") or "").strip().splitlines()
                 where = f"trials/{row['id']}" if len(detail) > 1 else ""
@@ -177,10 +177,7 @@ class StudyAnswer(Answer):
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
-        tuned = {
-            cell.name: cell.baseline is not None or (self.config.tuning is not None and cell.tuned)
-            for cell in self.cells
-        }
+        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
         return verdicts.effects(
             table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
             failure_value=self._failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
@@ -193,8 +190,10 @@ class StudyAnswer(Answer):
 
         return verdicts.sentences(self.effects)
 
-    def _done(self, column: str) -> Any:
+    def _done(self, column: str, once: bool = False) -> Any:
+        """A column of the finished trials; once: a trial that several cells share one time only."""
         table: Any = self.trials[self.trials["status"] == "done"]
+        table = table.drop_duplicates("trial") if once else table
         return table[column].dropna() if column in table else table["trial"].iloc[:0]
 
     def resplit(self) -> float | None:
@@ -244,7 +243,7 @@ class StudyAnswer(Answer):
     def provenance(self) -> dict[str, Any]:
         path = self.folder / "provenance.json"
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        reads = self._done("test_reads")
+        reads = self._done("test_reads", once=True)
         return record | {"test_set_reads": int(reads.sum()) if len(reads) else 0}
 
     @property
@@ -295,11 +294,15 @@ class StudyAnswer(Answer):
         return model.eval()
 
 
+def _own_choice(cell: designs.Cell) -> bool:
+    """Whether a baseline chose its own settings by validation: as far as none was given."""
+    return cell.baseline is not None and set(cell.baseline) == {"name"}
+
+
 def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
     """The store's counts, with the trials that the study will have once tuning has ended counted as pending."""
-    main_planned = counts["planned"] > planning.tuning_total(study)
-    fewer = main_planned and counts["planned"] >= planning.distinct(study)  # tuned arms may share trials with others
-    planned = counts["planned"] if fewer else max(planning.total(study), counts["planned"])
+    finished = counts["planned"] >= planning.distinct(study) and not counts["pending"] + counts["running"]
+    planned = counts["planned"] if finished else max(planning.total(study), counts["planned"])
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 

@@ -42,6 +42,7 @@ def run(
     protocol: str | None = None,
     metric: str | None = None,
     tuning: Tuning | Mapping[str, Any] | None = None,
+    baselines: Sequence[Any] | None = None,
     name: str | None = None,
     train: Callable | str | None = None,
     sample: Any = None,
@@ -58,6 +59,7 @@ def run(
     """Run a study, or go on with it; returns its Answer.
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
+    baselines: whole other models on the same splits, by name or as {"name": …, options}.
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
@@ -79,7 +81,7 @@ def run(
         registry.load_file(file)
     study = _study(
         study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
-        protocol=protocol, metric=metric, tuning=tuning, name=name,
+        protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines,
     )  # fmt: skip
     study = _in_process_names(study, train, sample)
     study, starts, problems = _with_start(study, checkpoint)
@@ -126,6 +128,9 @@ def run(
             store.add(due)
         return bool(due)
 
+    # Finished trials too: cells may have been renamed, or have come to share trials.
+    known = {row["id"] for row in store.rows()}
+    store.add([t for t in planning.wanted_trials(study, store.rows(), files, higher) if t.id in known])
     answer_now = StudyAnswer(folder, study)
     count = workers or os.cpu_count() or 1
     due = replan()

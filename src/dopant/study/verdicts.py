@@ -41,7 +41,9 @@ from .wording import line, sentence
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-SPOKEN = ("level", "variant", "baseline")  # roles that the verdicts' sentences are about
+FAMILIES = (("level", "main"), ("interaction",))  # roles that are corrected for each other
+SPOKEN = ("level", "main", "variant", "baseline")  # roles that the verdicts' sentences are about
+IN_FAMILY = tuple(role for roles in FAMILIES for role in roles)
 COMPARED = ("control", "swap-versus-control", "baseline", "interaction")  # roles that get no verdict, only a comparison
 ESTIMATE_BELOW = 10  # replicates
 TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
@@ -122,8 +124,26 @@ def effects(
         beside = [_judged(_directed(b), labels) for b in beside]
         comparisons += beside
         final.append(_judged(replace(_directed(row), against=tuple(beside)), labels))
+    final = _depending(final, contrasts)
     frame = pd.DataFrame([_record(row, labels) for row in final + comparisons], columns=list(COLUMNS))
     return frame.astype({"equivalence": object})  # True, False or None, whatever the rows
+
+
+def _depending(rows: list[Effect], contrasts: Sequence[Contrast]) -> list[Effect]:
+    """Main effects whose interactions were found say on what they depend: a mean is then nobody's effect."""
+    owners = {c.cell: c.of for c in contrasts if c.role == "interaction"}
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.role == "interaction" and row.direction in ("better", "worse") and not row.equivalence:
+            one, two = owners[row.cell]
+            found.setdefault(one, []).append(two)
+            found.setdefault(two, []).append(one)
+    return [
+        replace(row, verdict=f"{row.verdict}, depends on {_listed(found[row.swap])}")
+        if row.role == "main" and row.swap in found
+        else row
+        for row in rows
+    ]
 
 
 def sentences(effects: pd.DataFrame) -> list[str]:
@@ -187,15 +207,17 @@ def _with_controls(contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _with_holm(rows: list[Effect]) -> list[Effect]:
-    """The rows, levels with Holm-adjusted p and what they can detect then. A level without p is one not significant."""
-    level = [i for i, row in enumerate(rows) if row.role == "level"]
-    by_flips, by_t = st.holm([rows[i].p for i in level]), st.holm([rows[i].p_t for i in level])
+    """The rows, those of a family with Holm-adjusted p and what they can detect then; one without p counts as not
+    significant."""
     rows = list(rows)
-    for i, flips, t in zip(level, by_flips, by_t, strict=True):
-        row, family = rows[i], len(level)
-        least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
-        least = float(least) if row.spread == "some" else math.nan
-        rows[i] = replace(row, p_holm=float(flips), p_t=float(t), family=family, smallest_detectable=least)
+    for roles in FAMILIES:
+        level = [i for i, row in enumerate(rows) if row.role in roles]
+        by_flips, by_t = st.holm([rows[i].p for i in level]), st.holm([rows[i].p_t for i in level])
+        for i, flips, t in zip(level, by_flips, by_t, strict=True):
+            row, family = rows[i], len(level)
+            least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
+            least = float(least) if row.spread == "some" else math.nan
+            rows[i] = replace(row, p_holm=float(flips), p_t=float(t), family=family, smallest_detectable=least)
     return rows
 
 
@@ -204,7 +226,7 @@ def _directed(row: Effect) -> Effect:
     if row.incomplete or row.replicates < 2:
         return row
     n, side = row.replicates, "better" if row.mean > 0 else "worse"
-    p = row.p_holm if row.role == "level" else row.p
+    p = row.p_holm if row.role in IN_FAMILY else row.p
     flips = n >= st.P_FROM and not row.resplit  # do sign flips have a say?
     in_reach = flips and st.smallest_p(n) * row.family <= st.ALPHA
     row = replace(row, out_of_reach=flips and not in_reach)
@@ -219,7 +241,7 @@ def _directed(row: Effect) -> Effect:
         blocked = "outside"
     elif row.p_t > st.ALPHA:
         blocked = "holm"
-    elif row.role == "level" and in_reach and p > st.ALPHA:
+    elif row.role in IN_FAMILY and in_reach and p > st.ALPHA:
         blocked = "sign flips"
     else:
         return replace(row, direction=side)
@@ -271,12 +293,15 @@ def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
     """(words, replicates needed) of a level or variant."""
     if row.direction == "withheld":
         return "cannot tell", math.nan
+    average = " on average" if row.role == "main" else ""
     if row.equivalence:
-        return "no difference", math.nan
+        return f"no difference{average}", math.nan
     if row.direction == "worse":
-        return "worse", math.nan
+        return f"worse{average}", math.nan
     if row.direction == "unclear":
         return "cannot tell", row.replicates_needed
+    if row.role == "main":
+        return "better on average", math.nan
     if not row.against:
         return "cannot tell: better than the level below, but no control was run", math.nan
     explains = [c for c in row.against if c.at_most or c.direction == "worse"]

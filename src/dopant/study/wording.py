@@ -21,7 +21,7 @@ def sentence(row: Effect, labels: Mapping[str, str]) -> str:
     labels: how a control's cell is called.
     """
     parts = [f"{row.verdict}: {_opening(row, labels)}"]
-    if row.role in ("level", "variant"):
+    if row.role in ("level", "main", "variant"):
         parts += _reasons(row, labels)
     parts += [*_uncertain(row), *_caveats(row)]
     return " ".join(part if part.endswith((".", "?")) else part + "." for part in parts if part)
@@ -44,6 +44,11 @@ def measured(value: float, row: Effect) -> str:
 
 def _opening(row: Effect, labels: Mapping[str, str]) -> str:
     against = labels.get(row.versus, row.versus) if row.role == "swap-versus-control" else row.versus
+    if row.role == "interaction" and row.replicates:
+        return (
+            f"{row.swap}: together they changed {row.metric.replace('_', ' ')} by {_difference(row, row.replicates)} "
+            "more than apart"
+        )
     if row.replicates == 0:
         return f"{row.swap} cannot be compared with {against}" + ("" if row.unscored else " yet")
     return f"{row.swap} changed {row.metric.replace('_', ' ')} by {_difference(row, row.replicates)} against {against}"
@@ -71,8 +76,8 @@ def _reasons(row: Effect, labels: Mapping[str, str]) -> list[str]:
         return [f"That is worse than {row.versus}"]
     if row.direction == "unclear":
         return []
-    parts = [f"That is better than {row.versus}"]
-    if not row.against:
+    parts = [f"That is better than {row.versus}" + (" on average" if row.role == "main" else "")]
+    if not row.against and row.role != "main":
         parts.append("No control was run, so it may be the component or something ordinary that came along with it")
     for control in row.against:
         name, compared = labels[control.versus], ""
@@ -147,7 +152,7 @@ def _caveats(row: Effect) -> list[str]:
             f"The sign-flip test cannot reach significance with {row.replicates} replicates and {row.family} swaps"
             + (", so the interval decides" if row.spread == "some" else "")
         )
-    if 1 < row.replicates < P_FROM and row.role in ("level", "variant"):
+    if 1 < row.replicates < P_FROM and row.role in ("level", "main", "variant"):
         parts.append(f"Too few replicates for a p value, which needs {P_FROM}")
     if row.failed:
         trials = f"{row.failed} trial{'s' if row.failed > 1 else ''} failed"

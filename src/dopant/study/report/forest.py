@@ -14,8 +14,8 @@ from .words import Measure, clean, difference, interval, is_missing, kind_of
 
 AGAINST_CONTROL = "swap-versus-control"
 SHAPES = {
-    "level": "disc", "control": "square", "variant": "triangle", AGAINST_CONTROL: "diamond", "interaction": "triangle",
-    "baseline": "square",
+    "level": "disc", "main": "disc", "control": "square", "variant": "triangle", AGAINST_CONTROL: "diamond",
+    "interaction": "triangle", "baseline": "square",
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -38,7 +38,7 @@ NARROW = Layout(width=360, plot=(12, 348), label=348, font=14, stacked=True)
 def role_of(row: Row) -> str:
     """One of SHAPES; a role we do not know is drawn like a level."""
     role = row.get("role", "level")
-    return role if role in SHAPES else "level"
+    return role if role in SHAPES and role != "main" else "level"
 
 
 def groups(effects: Any) -> list[list[Row]]:
