@@ -144,7 +144,11 @@ def cell_row(
     own = [row for row in answer.rows if row["cell"] == have.cell and row["phase"] == "main"]
     reached = epochs_of(answer)
     commits = commits_of(answer.folder, {row["id"]: reached.get(row["id"], 0) for row in own})
-    commits = commits or [(checkout.commit, checkout.dirty)]
+    if not commits:  # an installed copy trained it: what is here now says nothing of that
+        raise ConfigError(
+            f"{have.cell!r} was trained by a copy of dopant that is no checkout, so no commit can be named; train it "
+            "again in one, with another --out"
+        )
     recipe = own[0]["description"]["recipe"]
     row: dict[str, Any] = {
         "cell": have.cell, "data": data, "images": have.images, "epochs": have.epochs, "replicates": have.replicates,

@@ -29,7 +29,7 @@ def row_of(answer: Any, study: str, command: str | None = None) -> dict[str, Any
     from .. import recording
 
     known, trials = answer.provenance, answer.trials
-    done = trials[trials["status"] == "done"]
+    done = trials[trials["status"] == "done"].drop_duplicates("trial")  # cells may share one
     commit = str(known.get("git_commit") or "")
     data = answer.study["study"].get("data")
     found = [
