@@ -134,6 +134,13 @@ def test_the_committed_page_and_picture_are_what_the_numbers_give():
     assert (PAPER.folder / page.PICTURE).stat().st_size < 200_000
 
 
+def test_the_legend_names_only_what_is_drawn():
+    empty, full = draw(PUBLISHED, []), draw(PUBLISHED, [row(cell=REAL)])
+    assert f"{REAL} (measured only)" not in empty and "Points:" not in empty
+    assert f"{REAL} (measured only)" in full and "Points:" in full
+    assert empty.count("fill-opacity") == 4 * 3  # a band for each published line
+
+
 def test_the_page_takes_the_longest_row_and_leaves_smoke_runs_out():
     rows = [row(), row(epochs=1, test_accuracy=[0.5], date="2027"), row(epochs=9, quick=True)]
     assert page.best_rows({"cell": rows}) == [rows[0]]
@@ -288,7 +295,7 @@ def test_a_page_escapes_what_its_preface_says():
 
 def test_only_a_study_with_controls_asks_for_stand_ins(tmp_path: Path):
     for controls in (True, False):
-        study = Study(design=Ladder("creep-cnn").level(head="linear-residual"), data="mnist", controls=controls)
+        study = Study(design=Ladder("creep-cnn").level(head="reupload-linear"), data="mnist", controls=controls)
         folder = tmp_path / str(controls)
         Store.create(folder)
         study.save(folder / "study.toml")
