@@ -16,13 +16,20 @@ from rich.console import Console
 
 from dopant import registry
 from dopant.components.quantum.reupload_linear import ReuploadLinear
+from dopant.designs import Ladder
 from dopant.errors import ConfigError, UnknownName
-from dopant.papers import recording, terminal
+from dopant.papers import preface, recording, terminal, words
 from dopant.papers.compare import load_published
 from dopant.papers.quantum_creep import PAPER, page, record, weights
 from dopant.papers.quantum_creep.cells import EQUINOX, LEVEL_0, LEVEL_1, LEVEL_2, REAL, cells
 from dopant.papers.quantum_creep.picture import draw
-from dopant.papers.reproduce import comparison, sized
+from dopant.papers.reproduce import comparison, reproduce, sized
+from dopant.study.config import Study
+from dopant.study.report import page as report_page
+from dopant.study.report.preface import Block
+from dopant.study.report.tables import Entry, Header, Table
+from dopant.study.results import StudyAnswer
+from dopant.study.store import Store
 
 PUBLISHED = load_published(PAPER.published_file)
 
@@ -127,6 +134,13 @@ def test_the_committed_page_and_picture_are_what_the_numbers_give():
     assert (PAPER.folder / page.PICTURE).stat().st_size < 200_000
 
 
+def test_the_legend_names_only_what_is_drawn():
+    empty, full = draw(PUBLISHED, []), draw(PUBLISHED, [row(cell=REAL)])
+    assert f"{REAL} (measured only)" not in empty and "Points:" not in empty
+    assert f"{REAL} (measured only)" in full and "Points:" in full
+    assert empty.count("fill-opacity") == 4 * 3  # a band for each published line
+
+
 def test_the_page_takes_the_longest_row_and_leaves_smoke_runs_out():
     rows = [row(), row(epochs=1, test_accuracy=[0.5], date="2027"), row(epochs=9, quick=True)]
     assert page.best_rows({"cell": rows}) == [rows[0]]
@@ -160,45 +174,61 @@ def test_papers_are_listed(dopant):
     assert listed[0]["data"] == ["mnist", "fashion-mnist", "cifar10"]
 
 
-def test_a_smoke_run_on_digits_answers_resumes_and_is_recorded(dopant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_on_digits_answers_resumes_and_is_recorded(dopant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     paper = dataclasses.replace(PAPER, folder=tmp_path / "paper")
     paper.folder.mkdir()
     (paper.folder / "published.toml").write_bytes(PAPER.published_file.read_bytes())
     monkeypatch.setitem(registry.papers._items, PAPER.name, paper)
     monkeypatch.setattr(recording, "checkout_of", lambda folder: recording.Checkout(tmp_path, "d" * 40, False))
-    command = ["reproduce", "quantum-creep", "--data", "digits", "--quick", "--workers", "1", "--record", "--json",
-               "--out", str(tmp_path / "study")]  # fmt: skip
+    command = ["reproduce", "quantum-creep", "--data", "digits", "--epochs", "2", "--replicates", "1", "--workers", "1",
+               "--record", "--json", "--out", str(tmp_path / "study")]  # fmt: skip
     code, out, err = dopant(*command)
     assert code == 0, err
     found = json.loads(out)
     assert [c["cell"] for c in found["cells"]] == list(PAPER.counterparts)
     assert not found["comparable"] and all(c["difference"] is None for c in found["cells"])
+    assert not any(c["same_recipe"] for c in found["cells"])
     assert found["counts"]["done"] == 5 and len(found["recorded"]) == 5
     rows = recording.read(paper.measured_file)["cell"]
-    assert {r["commit"] for r in rows} == {"d" * 40} and all(r["quick"] for r in rows)
+    assert {r["commit"] for r in rows} == {"d" * 40}
     real = next(r for r in rows if r["cell"] == REAL)
     assert real["state_norm_squared_head"] == pytest.approx(1, abs=1e-4)
     assert str(tmp_path) not in paper.measured_file.read_text()
     code, _, err = dopant(*command)
     assert code == 0 and "nothing to do" in err
+    folder = tmp_path / "study"
+    shown = (folder / "report.html").read_text()
+    assert PAPER.title in shown and "A run on digits, for which the paper has no numbers: nothing here can be" in shown
+    assert "ordinary stand-in" not in shown  # no cell is a control
+    for asked, said in (
+        (["--epochs", "1"], "--epochs 1: --out"),
+        (["--quick"], "holds a study that this request would change"),
+        (["--data", "mnist"], "this folder holds digits, and mnist was asked for"),
+    ):
+        code, _, err = dopant("reproduce", "quantum-creep", "--data", "digits", *asked, "--out", str(folder))
+        assert code == 2 and said in err and "another --out" in err and "--fork" not in err
     assert len(recording.read(paper.measured_file)["cell"]) == 5
-    assert (tmp_path / "study" / "published-beside-measured.csv").is_file()
+    table = pd.read_csv(tmp_path / "study" / "published-beside-measured.csv")
+    assert table[["difference", "low", "high"]].isna().all(axis=None) and not table["comparable"].any()
 
 
-def test_a_real_run_is_compared_at_its_last_epoch_and_the_interval_is_named(tmp_path: Path):
-    epochs = 2
+def trained(folder: Path, cells=((LEVEL_0, 1), (LEVEL_2, 3)), **data):
+    """An answer of two epochs on MNIST. cells: (name, replicates)."""
     metrics = pd.DataFrame([
         {"trial": f"{cell}{r}", "cell": cell, "replicate": r, "epoch": e, "train_loss": 1.2 - e / 10,
          "test_accuracy": 0.9092 + 0.005 * e + 0.001 * r}
-        for cell, runs in ((LEVEL_0, 1), (LEVEL_2, 3)) for r in range(runs) for e in range(1, epochs + 1)
+        for cell, runs in cells for r in range(runs) for e in (1, 2)
     ])  # fmt: skip
     trials = metrics[["trial", "cell", "replicate"]].drop_duplicates().assign(status="done", seconds=8.0, n_train=60000)
-    answer = SimpleNamespace(
-        metrics=metrics, trials=trials, cells=[SimpleNamespace(name=c) for c in PAPER.counterparts], folder=tmp_path,
-        config=SimpleNamespace(data={"name": "mnist"}), counts={"planned": 4, "done": 4, "failed": 0}, failures=[],
-        rows=[{"cell": LEVEL_0, "description": {"recipe": {"lr": 5e-4, "batch": 200}}}],
+    return SimpleNamespace(
+        metrics=metrics, trials=trials, cells=[SimpleNamespace(name=c) for c in PAPER.counterparts], folder=folder,
+        config=SimpleNamespace(data={"name": "mnist", **data}), counts={"planned": 4, "done": 4, "failed": 0},
+        failures=[], rows=[{"cell": LEVEL_0, "description": {"recipe": {"lr": 5e-4, "batch": 200}}}],
     )  # fmt: skip
-    found = comparison(PAPER, "mnist", answer)
+
+
+def test_a_real_run_is_compared_at_its_last_epoch_and_the_interval_is_named(tmp_path: Path):
+    found = comparison(PAPER, "mnist", trained(tmp_path))
     gaps = {line.cell: line.difference for line in found.lines}
     assert (gaps[LEVEL_0].kind, gaps[LEVEL_0].epoch) == ("prediction", 2)
     assert gaps[LEVEL_0].inside and not gaps[LEVEL_2].inside
@@ -215,14 +245,84 @@ def test_a_real_run_is_compared_at_its_last_epoch_and_the_interval_is_named(tmp_
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_the_shorter_command_goes_on_with_what_a_longer_one_has_grown(tmp_path: Path):
+def test_a_smoke_run_has_nothing_to_compare(tmp_path: Path):
+    found = comparison(PAPER, "mnist", trained(tmp_path, limit=150))
+    assert not any(c["same_recipe"] or c["difference"] for c in found.to_json()["cells"])
+    table = pd.read_csv(found.curves)
+    assert len(table) and not table["same_recipe"].any() and not table["comparable"].any()
+    assert table[["difference", "low", "high", "interval"]].isna().all(axis=None)
+    assert table["published_accuracy"].notna().any()
+
+
+def test_the_page_begins_with_published_beside_measured(tmp_path: Path):
+    answer = trained(tmp_path)
+    made = preface.blocks(PAPER, "mnist", answer)
+    assert [b.kind for b in made[:3]] == ["heading", "text", "table"] and made[0].text == PAPER.title
+    table = made[2].table
+    assert table is not None
+    rows = {row[0].text: [e.text for e in row[1:]] for row in table.rows}
+    gap = comparison(PAPER, "mnist", answer).lines[0].difference
+    assert gap is not None
+    assert rows[LEVEL_0][:3] == [f"{100 * gap.published:.2f}±{100 * gap.published_sd:.2f} (5)", "91.92 (1)",
+                                 words.points(gap.mean)]  # fmt: skip
+    assert rows[LEVEL_0][4:] == ["2", "1", "60,000"]
+    assert rows[REAL][0] == "–" and any("nothing was published for it" in b.text for b in made)
+
+
+def test_the_page_of_a_smoke_run_says_so(tmp_path: Path):
+    answer = trained(tmp_path, limit=150)
+    answer.trials["n_train"] = 150
+    banner = next(b for b in preface.blocks(PAPER, "mnist", answer) if b.kind == "banner")
+    assert banner.text == "A smoke run on 150 images: nothing here can be compared with the paper."
+
+
+def test_a_page_knows_its_paper_from_the_folder_and_only_registered_ones(tmp_path: Path):
+    answer = trained(tmp_path)
+    assert preface.blocks_of(answer) == []
+    for name, known in ((PAPER.name, True), ("gone", False)):
+        (tmp_path / recording.STARTS).write_text(json.dumps({"paper": name, "data": "mnist", "starts": []}))
+        assert bool(preface.blocks_of(answer)) == known
+
+
+def test_a_page_escapes_what_its_preface_says():
+    table = Table([Header("h", "<h>")], [[Entry("<i>")]])
+    said = [Block("heading", "<b>1"), Block("banner", "<b>2"), Block("text", "<b>3"), Block("table", "<b>4", table)]
+    empty = SimpleNamespace(effects=pd.DataFrame(), verdicts=[], trials=pd.DataFrame({"status": []}), preface=said)
+    shown = report_page(empty)
+    part = shown[shown.index('id="preface"') : shown.index('id="verdicts"')]
+    assert all(f"&lt;b&gt;{n}" in part for n in range(1, 5)) and "&lt;i&gt;" in part and "<b>1" not in part
+
+
+def test_only_a_study_with_controls_asks_for_stand_ins(tmp_path: Path):
+    for controls in (True, False):
+        study = Study(design=Ladder("creep-cnn").level(head="reupload-linear"), data="mnist", controls=controls)
+        folder = tmp_path / str(controls)
+        Store.create(folder)
+        study.save(folder / "study.toml")
+        assert ("ordinary stand-in" in StudyAnswer(folder, study).question) == controls
+
+
+def test_what_nobody_published_has_only_a_remark(tmp_path: Path):
+    found = comparison(PAPER, "mnist", trained(tmp_path, cells=((REAL, 1),)))
+    cell = next(c for c in found.to_json()["cells"] if c["cell"] == REAL)
+    assert cell["published"] is None and cell["difference"] is None and not cell["same_recipe"]
+    assert pd.read_csv(found.curves)["published_accuracy"].isna().all()
+    said = next(n for n in words.notes(found) if n.startswith(REAL))
+    assert "under the same recipe the published torch layer reached" in said and "96.92 % at epoch 50" in said
+
+
+def test_rows_of_a_smoke_run_are_not_recorded(tmp_path: Path):
+    with pytest.raises(ConfigError, match="have no place in"):
+        reproduce("quantum-creep", quick=True, record=True, out=tmp_path / "x")
+
+
+def test_the_shorter_command_goes_on_with_what_a_longer_one_has_grown():
     usual = PAPER.study("mnist", True)
-    grown = sized(usual, tmp_path, 7, 3)
+    grown = sized(usual, None, 7, 3)
     assert (grown.recipe.epochs, grown.replicates) == (7, 3)
-    grown.save(tmp_path / "study.toml")
-    again = sized(usual, tmp_path, None, None)
+    again = sized(usual, grown, None, None)
     assert (again.recipe.epochs, again.replicates) == (7, 3)
-    assert sized(usual, tmp_path, 9, None).recipe.epochs == 9
+    assert sized(usual, grown, 9, None).recipe.epochs == 9
 
 
 def test_a_study_that_is_not_finished_is_not_recorded():

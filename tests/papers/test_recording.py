@@ -95,7 +95,9 @@ def test_a_row_names_every_commit_that_trained_an_epoch_of_it(tmp_path: Path):
     def start(commit: str, dirty: bool, before: dict[str, int]):
         store = SimpleNamespace(metrics=lambda: [{"trial": t, "epoch": e} for t, e in before.items()])
         answer = SimpleNamespace(store=store)
-        recording.note_start(tmp_path, answer, ["dopant"], recording.Checkout(tmp_path, commit, dirty))
+        recording.note_start(
+            tmp_path, answer, ["dopant"], recording.Checkout(tmp_path, commit, dirty), paper="p", data="d"
+        )
 
     start("a", True, {})
     start("b", False, {"t": 2})  # the first trained two epochs of t

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..errors import ConfigError
 from ..study.statistics import ALPHA
-from .paper import Paper
+from .paper import Counterpart, Paper
 
 WELCH = "Welch"
 PREDICTION = "prediction"
@@ -107,10 +107,19 @@ def load_published(path: Path) -> list[Series]:
 
 
 def published_of(paper: Paper, data: str, cell: str) -> Series | None:
-    """The series that stands beside a cell on our data set `data`; None where nothing was published."""
-    counterpart, name = paper.counterparts.get(cell), paper.data.get(data)
-    if counterpart is None or name is None:
-        return None
+    """The series published of this very cell on our data set `data`; None where nothing was."""
+    counterpart = paper.counterparts.get(cell)
+    return _series(paper, data, counterpart) if counterpart and counterpart.same_recipe else None
+
+
+def near_of(paper: Paper, data: str, cell: str) -> Series | None:
+    """For a cell that nobody published: the series that a remark names beside it; None for every other cell."""
+    counterpart = paper.counterparts.get(cell)
+    return None if counterpart is None or counterpart.same_recipe else _series(paper, data, counterpart)
+
+
+def _series(paper: Paper, data: str, counterpart: Counterpart) -> Series | None:
+    name = paper.data.get(data)
     for series in load_published(paper.published_file):
         if (series.variant, series.level, series.data) == (counterpart.variant, counterpart.level, name):
             return series
@@ -192,23 +201,35 @@ def _wide(part: Any, column: str) -> np.ndarray:
     return whole.to_numpy(float)
 
 
-def curve_table(paper: Paper, data: str, measured: Mapping[str, Measured]) -> Any:
-    """A pandas table with one row a cell and epoch: published and measured accuracy, difference, interval, losses."""
+COLUMNS = (
+    "cell", "epoch", "comparable", "same_recipe", "published_variant", "published_level", "published_n",
+    "published_accuracy", "published_accuracy_sd", "published_train_loss", "measured_n", "measured_metric",
+    "measured_accuracy", "measured_accuracy_sd", "measured_train_loss", "difference", "low", "high", "interval",
+)  # fmt: skip
+
+
+def curve_table(paper: Paper, data: str, measured: Mapping[str, Measured], comparable: bool) -> Any:
+    """A pandas table with one row a cell and epoch: published and measured accuracy, difference, interval, losses.
+
+    comparable: whether the run is one of the whole data. If not, published numbers may stand beside the measured ones,
+    but no row has a difference or counts as the same recipe. The columns are always COLUMNS.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     for cell, have in measured.items():
-        series, counterpart = published_of(paper, data, cell), paper.counterparts.get(cell)
+        series = published_of(paper, data, cell)
         values = have.curves[have.metric]
         by_epoch = {d.epoch: d for d in differences(series, values)} if series and _same_metric(have) else {}
         for e in range(values.shape[1]):
-            row: dict[str, Any] = {"cell": cell, "epoch": e + 1}
             found = by_epoch.get(e + 1)
-            if found is not None and series is not None and counterpart is not None:
+            alike = comparable and found is not None
+            row: dict[str, Any] = {"cell": cell, "epoch": e + 1, "comparable": alike, "same_recipe": alike}
+            if found is not None and series is not None:
                 row |= {
                     "published_variant": series.variant, "published_level": series.level,
-                    "same_recipe": counterpart.same_recipe, "published_n": found.published_n,
-                    "published_accuracy": found.published, "published_accuracy_sd": found.published_sd,
+                    "published_n": found.published_n, "published_accuracy": found.published,
+                    "published_accuracy_sd": found.published_sd,
                     "published_train_loss": series.curves["train_loss"][e],
                 }  # fmt: skip
             row |= {"measured_n": have.replicates, "measured_metric": have.metric,
@@ -216,10 +237,10 @@ def curve_table(paper: Paper, data: str, measured: Mapping[str, Measured]) -> An
                     "measured_accuracy_sd": _sd(values[:, e])}  # fmt: skip
             if "train_loss" in have.curves:
                 row["measured_train_loss"] = float(have.curves["train_loss"][:, e].mean())
-            if found is not None:
+            if alike and found is not None:
                 row |= {"difference": found.mean, "low": found.low, "high": found.high, "interval": found.kind}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _same_metric(have: Measured) -> bool:

@@ -17,8 +17,8 @@ from ..registry import papers
 
 @dataclass(frozen=True)
 class Counterpart:
-    """Which published series stands beside a cell. same_recipe: whether the cell is meant to be the same thing; if not,
-    the two are shown side by side and their difference is no failure to reproduce."""
+    """The published series of a cell. same_recipe: whether it was published of this very cell; if not, nothing was, and
+    the series is only named in a remark beside it."""
 
     variant: str
     level: int

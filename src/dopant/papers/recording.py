@@ -96,8 +96,11 @@ def command_line(arguments: Sequence[str]) -> str:
     return shlex.join(kept)
 
 
-def note_start(folder: Path, answer: Any, command: Sequence[str], checkout: Checkout | None) -> None:
-    """Keep in the study's folder which commit goes on from which epochs, so that later rows can name all of them."""
+def note_start(
+    folder: Path, answer: Any, command: Sequence[str], checkout: Checkout | None, *, paper: str, data: str
+) -> None:
+    """Keep in the study's folder which commit goes on from which epochs, so that later rows can name all of them, and
+    which paper and data set of it the study reproduces, so that its page can show the published numbers."""
     path = folder / STARTS
     starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.is_file() else []
     starts.append(
@@ -106,7 +109,7 @@ def note_start(folder: Path, answer: Any, command: Sequence[str], checkout: Chec
             "dirty": checkout.dirty if checkout else None, "epochs_before": epochs_of(answer),
         }
     )  # fmt: skip
-    write_text(path, json.dumps({"starts": starts}, indent=1))
+    write_text(path, json.dumps({"paper": paper, "data": data, "starts": starts}, indent=1))
 
 
 def epochs_of(answer: Any) -> dict[str, int]:
@@ -137,9 +140,7 @@ def now() -> str:
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-def cell_row(
-    answer: Any, have: Measured, *, data: str, quick: bool, command: Sequence[str], checkout: Checkout
-) -> dict[str, Any]:
+def cell_row(answer: Any, have: Measured, *, data: str, command: Sequence[str], checkout: Checkout) -> dict[str, Any]:
     """One row of a cell whose replicates have all ended. ConfigError where no start of the study names a commit."""
     own = [row for row in answer.rows if row["cell"] == have.cell and row["phase"] == "main"]
     reached = epochs_of(answer)
@@ -152,7 +153,7 @@ def cell_row(
     recipe = own[0]["description"]["recipe"]
     row: dict[str, Any] = {
         "cell": have.cell, "data": data, "images": have.images, "epochs": have.epochs, "replicates": have.replicates,
-        "quick": quick or None, "command": command_line(command), "commit": commits[-1][0],
+        "command": command_line(command), "commit": commits[-1][0],
         "dirty": any(dirty for _, dirty in commits), "earlier_commits": [c for c, _ in commits[:-1]] or None,
         "date": now(), "optimizer": recipe["optimizer"], "lr": recipe["lr"], "batch": recipe["batch"],
         "protocol": answer.config.protocol or "own split, test set read once",

@@ -13,7 +13,17 @@ from .. import registry
 from ..errors import ConfigError, DopantError
 from ..study.answer import write_text
 from . import recording
-from .compare import Difference, Measured, Series, curve_table, kinds_used, last_common, measured_of, published_of
+from .compare import (
+    Difference,
+    Measured,
+    Series,
+    curve_table,
+    kinds_used,
+    last_common,
+    measured_of,
+    near_of,
+    published_of,
+)
 from .paper import Paper
 
 CURVES = "published-beside-measured.csv"
@@ -21,13 +31,18 @@ CURVES = "published-beside-measured.csv"
 
 @dataclass(frozen=True)
 class Line:
-    """One cell: its published series, what was measured, their difference at the last epoch that both have."""
+    """One cell: its published series, what was measured, their difference at the last epoch that both have.
+
+    same_recipe: whether the two may be compared: a series of this very cell, and a run on the whole data.
+    near: where nothing was published of the cell, the series that a remark names beside it.
+    """
 
     cell: str
     series: Series | None
     same_recipe: bool
     measured: Measured | None
     difference: Difference | None
+    near: Series | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,8 @@ def reproduce(
     """Train the published cells of a paper, resume or grow them, and compare.
 
     data: one of the paper's data sets, by default its first. quick: a smoke run on few images.
-    record: add one row per finished cell to the paper's measured.toml, as soon as the cell has all its replicates.
+    record: add one row per finished cell to the paper's measured.toml, as soon as the cell has all its replicates; not
+    with quick.
     progress, before_start: as `dp.run`. say: gets one line for each recorded row.
     Raises UnknownName for a paper or data set, ConfigError for a wrong request, DataMissing without the data.
     """
@@ -106,36 +122,50 @@ def reproduce(
     for label, value in (("epochs", epochs), ("replicates", replicates), ("workers", workers)):
         if value is not None and value < 1:
             raise ConfigError(f"--{label}: {value} is too few; take 1 or more")
+    if record and quick:
+        raise ConfigError("--record --quick: rows of a smoke run have no place in measured.toml; leave one of them out")
     checkout = recording.require_checkout(paper.folder) if record else recording.checkout_of(paper.folder)
     study = paper.study(data, quick)
     folder = Path(out) if out else Path("runs") / study.name
-    study = sized(study, folder, epochs, replicates)
+    before = held(folder)
+    if before is not None and _data_name(before) != data:
+        has = _data_name(before)
+        raise ConfigError(f"--out {str(folder)!r}: this folder holds {has}, and {data} was asked for; take another "
+                          f"--out, or --data {has}")  # fmt: skip
+    study = sized(study, before, epochs, replicates)
     command = list(command or ["dopant", "reproduce", name])
-    recorder = Recorder(paper, data, quick, command, checkout, say) if record and checkout else None
+    recorder = Recorder(paper, data, command, checkout, say) if record and checkout else None
 
     def begin(answer: Any, count: int) -> None:
-        recording.note_start(answer.folder, answer, command, checkout)
+        recording.note_start(answer.folder, answer, command, checkout, paper=paper.name, data=data)
         if before_start:
             before_start(answer, count)
 
     from ..study.run import run
 
     watched = Watched(progress, recorder, folder) if recorder else progress
-    answer = run(
-        study, out=folder, workers=workers, command=command, progress=watched, before_start=begin,
-    )  # fmt: skip
+    try:
+        answer = run(study, out=folder, workers=workers, command=command, progress=watched, before_start=begin)
+    except ConfigError as error:
+        if before is None or not any("--fork" in problem for problem in error.problems):
+            raise
+        raise ConfigError(_in_our_words(error.problems, before, study, folder)) from None
     if recorder:
         recorder.take(answer, last=True)
     return comparison(paper, data, answer, recorder.rows if recorder else [])
 
 
-def sized(study: Any, folder: Path, epochs: int | None, replicates: int | None) -> Any:
-    """The study with the asked size. What is not asked for is as usual, or as large as the folder's study already is,
-    so that the shorter command goes on with what a longer one has grown."""
-    if (folder / "study.toml").is_file():
-        from ..study.results import load_study
+def held(folder: Path) -> Any:
+    """The study that a folder holds, a dp.Study; None where it holds none."""
+    from ..study.results import load_study
 
-        before = load_study(folder)
+    return load_study(folder) if (folder / "study.toml").is_file() else None
+
+
+def sized(study: Any, before: Any, epochs: int | None, replicates: int | None) -> Any:
+    """The study with the asked size. What is not asked for is as usual, or as large as the folder's study `before`
+    already is, so that the shorter command goes on with what a longer one has grown."""
+    if before is not None:
         epochs = epochs or max(before.recipe.epochs, study.recipe.epochs)
         replicates = replicates or max(before.replicates, study.replicates)
     return study.with_(
@@ -144,19 +174,46 @@ def sized(study: Any, folder: Path, epochs: int | None, replicates: int | None) 
     )
 
 
+def _data_name(study: Any) -> str:
+    return str(study.data.get("name") if isinstance(study.data, Mapping) else study.data)
+
+
+def _in_our_words(problems: Sequence[str], before: Any, study: Any, folder: Path) -> list[str]:
+    """A study that cannot be changed so, told with what this command can do: it can grow a folder, or take another."""
+    place = f"--out {str(folder)!r}"
+    fewer = [
+        f"--{label} {asked}: {place} has trials of {label} {have} already, and a folder only grows; ask for {have} or "
+        f"more, or take another --out"
+        for label, asked, have in (
+            ("epochs", study.recipe.epochs, before.recipe.epochs), ("replicates", study.replicates, before.replicates)
+        )
+        if asked < have
+    ]  # fmt: skip
+    if fewer:
+        return fewer
+    details = [line for line in problems if line.startswith("  ")]
+    return [f"{place}: this folder holds a study that this request would change; take another --out", *details]
+
+
 def comparison(paper: Paper, data: str, answer: Any, recorded: Sequence[str] = ()) -> Reproduction:
     """The comparison of a study's folder, finished or not; writes its curves beside it."""
+    found = dataclasses.replace(beside_each_other(paper, data, answer), recorded=list(recorded))
+    write_text(found.curves, curve_table(paper, data, measured_of(answer), found.comparable).to_csv(index=False))
+    return found
+
+
+def beside_each_other(paper: Paper, data: str, answer: Any) -> Reproduction:
+    """The comparison alone: nothing is written."""
     measured = measured_of(answer)
     comparable = _whole(paper, data, answer)
     lines = []
     for cell in (c.name for c in answer.cells):
         series, have = published_of(paper, data, cell), measured.get(cell)
-        counterpart = paper.counterparts.get(cell)
         difference = last_common(series, have) if comparable else None
-        lines.append(Line(cell, series, bool(counterpart and counterpart.same_recipe), have, difference))
-    path = answer.folder / CURVES
-    write_text(path, curve_table(paper, data, measured).to_csv(index=False))
-    return Reproduction(paper, data, answer, lines, comparable, paper.remarks(data, measured), list(recorded), path)
+        alike = comparable and series is not None
+        lines.append(Line(cell, series, alike, have, difference, near_of(paper, data, cell)))
+    remarks = paper.remarks(data, measured)
+    return Reproduction(paper, data, answer, lines, comparable, remarks, [], answer.folder / CURVES)
 
 
 def _whole(paper: Paper, data: str, answer: Any) -> bool:
@@ -172,12 +229,11 @@ class Recorder:
         self,
         paper: Paper,
         data: str,
-        quick: bool,
         command: Sequence[str],
         checkout: recording.Checkout,
         say: Callable[[str], None],
     ):
-        self.paper, self.data, self.quick = paper, data, quick
+        self.paper, self.data = paper, data
         self.command, self.checkout, self.say = command, checkout, say
         self.rows: list[str] = []
 
@@ -190,7 +246,7 @@ class Recorder:
         measured = measured_of(answer)
         for cell in due:
             row = recording.cell_row(
-                answer, measured[cell], data=self.data, quick=self.quick, command=self.command, checkout=self.checkout
+                answer, measured[cell], data=self.data, command=self.command, checkout=self.checkout
             )
             try:
                 done = recording.add(self.paper.measured_file, recording.CELL, row)

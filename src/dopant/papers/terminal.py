@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,16 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..study.report.terminal import Narrow
-from ..study.report.words import MINUS, clean, is_missing, number
-from .compare import NONE, Difference, Measured, kinds_used
-from .reproduce import Line, Reproduction
+from ..study.report.words import clean, number
+from . import words
+from .compare import Measured
+from .reproduce import Reproduction
 
 
 def table(found: Reproduction) -> RenderableType:
     """Accuracies at the last epoch that both have, what was trained, what the intervals are, remarks, paths."""
     parts: list[RenderableType] = [Text(f"{found.paper.title}\n{found.paper.source}", style="dim"), Text()]
     parts += [_accuracies(found), Text(), _work(found), Text()]
-    parts += [Text(clean(line)) for line in notes(found)]
+    parts += [Text(clean(line)) for line in words.notes(found)]
     counts = found.answer.counts
     parts.append(Text(", ".join(f"{k} {counts.get(k, 0)}" for k in ("planned", "done", "failed")) + " trials"))
     failures = found.answer.failures
@@ -29,26 +29,6 @@ def table(found: Reproduction) -> RenderableType:
     parts.append(Text(f"every epoch: {found.curves}"))
     parts.append(Text(f"report: {found.answer.folder / 'report.html'}"))
     return Narrow(Group(*parts))
-
-
-def notes(found: Reproduction) -> list[str]:
-    """What must be known beside the table."""
-    lines = [f"Difference: measured minus published, percentage points; {k}." for k in
-             kinds_used([line.difference for line in found.lines])]  # fmt: skip
-    if found.paper.data.get(found.data) is None:
-        lines.append(f"The paper has no numbers for {found.data}: nothing to compare with.")
-    elif not found.comparable:
-        lines.append("A smoke run, on few images and with short circuits: it shows that everything works, so no "
-                     "difference is given; leave --quick out to measure.")  # fmt: skip
-    names = [line.cell for line in found.lines if line.series is not None and not line.same_recipe]
-    for cell in names:
-        lines.append(f"* {cell}: nothing was published for it; what a circuit does under the same recipe, beside the "
-                     "torch figures.")  # fmt: skip
-    duplicates = dict.fromkeys(
-        f"{s.variant}, {s.data}, level {s.level}: {s.duplicates}, so {s.distinct} distinct runs."
-        for s in (line.series for line in found.lines) if s is not None and s.duplicates
-    )  # fmt: skip
-    return [*lines, *_ends(found), *duplicates, *found.remarks]
 
 
 def _accuracies(found: Reproduction) -> Table:
@@ -61,63 +41,8 @@ def _accuracies(found: Reproduction) -> Table:
     for name in ("published", "measured", "difference [95 %]"):
         shown.add_column(Text(name), justify="right", no_wrap=True)
     for line in found.lines:
-        shown.add_row(*(Text(text) for text in _row(line, found.comparable)))
+        shown.add_row(*(Text(text) for text in words.row(line)))
     return shown
-
-
-def _row(line: Line, comparable: bool) -> tuple[str, ...]:
-    have, series, gap = line.measured, line.series, line.difference
-    mark = "*" if series is not None and not line.same_recipe else ""
-    epoch = gap.epoch if gap else (have.epochs if have else None)
-    published = measured = "–"
-    if series is not None:
-        at = min(epoch or series.epochs, series.epochs)
-        published = plus_minus(series.curves["test_accuracy"][at - 1], series.curves["test_accuracy_sd"][at - 1],
-                               series.distinct) + mark  # fmt: skip
-        if epoch is None:
-            epoch = at
-    if have is not None and have.epochs and epoch:
-        values = have.curves[have.metric][:, min(epoch, have.epochs) - 1]
-        measured = plus_minus(float(values.mean()), spread(values), len(values))
-    return clean(line.cell), number(epoch), published, measured, gap_text(gap)
-
-
-def _ends(found: Reproduction) -> list[str]:
-    """The published figures at their own last epoch, so that an early one is not taken for the result."""
-    later = {
-        (s.variant, s.level): f"{s.variant} level {s.level} {100 * s.curves['test_accuracy'][-1]:.2f} (ep. {s.epochs})"
-        for s in (line.series for line in found.lines if line.measured is not None) if s is not None
-    }  # fmt: skip
-    shorter = any(
-        line.series is not None and line.measured is not None and line.measured.epochs < line.series.epochs
-        for line in found.lines
-    )
-    return [f"Published in the end: {', '.join(later.values())}."] if shorter else []
-
-
-def spread(values: Any) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def plus_minus(mean: float, sd: float, n: int) -> str:
-    """`92.34±0.14 (5)`; one run has no spread."""
-    tail = "" if is_missing(sd) else f"±{100 * sd:.2f}"
-    return f"{100 * mean:.2f}{tail} ({n})"
-
-
-def gap_text(gap: Difference | None) -> str:
-    """`+0.08 [−0.20, +0.36]`, with a ! where zero is outside."""
-    if gap is None:
-        return "–"
-    if gap.kind == NONE:
-        return points(gap.mean)
-    return f"{points(gap.mean)} [{points(gap.low)}, {points(gap.high)}]" + ("" if gap.inside else " !")
-
-
-def points(value: float) -> str:
-    """A difference in percentage points."""
-    text = f"{100 * value:+.2f}"
-    return text.replace("-", MINUS) if text not in ("-0.00", "+0.00") else "0.00"
 
 
 def _work(found: Reproduction) -> Table:

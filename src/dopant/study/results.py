@@ -237,6 +237,8 @@ class StudyAnswer(Answer):
         swaps = self.config.design.summary()
         where = f" on {names[1]}" if len(names) > 1 else ""
         what = f"What does {swaps or 'nothing'} do to {names[0]}{where}"
+        if not any(cell.role == "control" for cell in self.cells):
+            return f"{what}?"
         return f"{what}, and would an ordinary stand-in have done the same?"
 
     @functools.cached_property
@@ -245,6 +247,13 @@ class StudyAnswer(Answer):
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         reads = self._done("test_reads", once=True)
         return record | {"test_set_reads": int(reads.sum()) if len(reads) else 0}
+
+    @property
+    def preface(self) -> list[Any]:
+        """What the page begins with: of a reproduced paper, its numbers beside these as report.preface.Block."""
+        from ..papers.preface import blocks_of
+
+        return blocks_of(self)
 
     @property
     def notes(self) -> list[str]:

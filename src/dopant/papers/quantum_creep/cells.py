@@ -25,7 +25,7 @@ COUNTERPARTS: dict[str, tuple[str, int, bool]] = {
     REAL: ("torch", 2, False),  # nobody published a circuit under this recipe
     EQUINOX: ("equinox", 2, True),
 }
-"""{cell: (published version, level, whether the recipe and the layers are the same)}."""
+"""{cell: (published version, level, whether it was published of this very cell)}."""
 
 REPLICATES, EPOCHS = 5, 50
 QUICK_IMAGES, QUICK_REPS = 150, 2

@@ -53,13 +53,12 @@ def _weight(row: Mapping[str, Any]) -> tuple[int, int, str]:
 
 
 def series_of(row: Mapping[str, Any], published: Sequence[Series]) -> Series | None:
-    """The published series beside a measured row."""
+    """The series published of a measured row's cell; None where nothing was."""
     counterpart, data = PAPER.counterparts.get(row["cell"]), PAPER.data.get(row["data"])
-    return next(
-        (s for s in published
-         if counterpart and (s.variant, s.level, s.data) == (counterpart.variant, counterpart.level, data)),
-        None,
-    )  # fmt: skip
+    if counterpart is None or not counterpart.same_recipe:
+        return None
+    wanted = (counterpart.variant, counterpart.level, data)
+    return next((s for s in published if (s.variant, s.level, s.data) == wanted), None)
 
 
 def difference_of(row: Mapping[str, Any], series: Series) -> Difference:
@@ -108,17 +107,18 @@ def measured_block(published: Sequence[Series], measured: Rows) -> str:
     rows, kinds = [], {}
     for row in best_rows(measured):
         series = series_of(row, published)
-        if series is None or not row.get("test_accuracy"):
+        if not row.get("test_accuracy"):
             continue
-        gap, same = difference_of(row, series), PAPER.counterparts[row["cell"]].same_recipe
-        kinds[gap.kind] = KINDS[gap.kind]
-        between = "" if math.isnan(gap.low) else f" [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
-        mark = {"Welch": "", "prediction": " p", "none": ""}[gap.kind]
+        gap = None if series is None else difference_of(row, series)
+        epoch = gap.epoch if gap else row["epochs"]
+        sd = row["test_accuracy_sd"][epoch - 1] if row["replicates"] > 1 else None
+        if gap:
+            kinds[gap.kind] = KINDS[gap.kind]
         norm = next((row[k] for k in sorted(row, reverse=True) if k.startswith("state_norm")), None)
         rows.append([
-            row["data"], row["cell"], f"{row['images']:,}", str(gap.epoch), str(row["replicates"]),
-            f"{row['seconds']:.0f}", _share(gap.published, gap.published_sd) + ("" if same else " *"),
-            _share(gap.measured, gap.measured_sd), f"{100 * gap.mean:+.2f}{between}{mark}",
+            row["data"], row["cell"], f"{row['images']:,}", str(epoch), str(row["replicates"]),
+            f"{row['seconds']:.0f}", _share(gap.published, gap.published_sd) if gap else "–",
+            _share(row["test_accuracy"][epoch - 1], sd), _gap(gap) if gap else "–",
             f"{row['train_loss'][-1]:.3f}", "–" if norm is None else f"{norm:.3g}",
             f"{row['commit'][:8]}{'+' if row.get('dirty') else ''}",
         ])  # fmt: skip
@@ -126,9 +126,14 @@ def measured_block(published: Sequence[Series], measured: Rows) -> str:
             "training loss", "norm²", "commit"]  # fmt: skip
     table = _table(head, rows, "Nothing has been measured yet.")
     notes = [f"{'p: ' if kind == 'prediction' else ''}{text}." for kind, text in kinds.items()]
-    if any("*" in cells[6] for cells in rows):
-        notes.append("*: no counterpart was published; the torch figures of level 2 stand beside it.")
+    if any(cells[6] == "–" for cells in rows):
+        notes.append("–: nothing was published for this cell; its recipe is that of the torch level 2.")
     return table + "".join(f"\n\n{note}" for note in notes)
+
+
+def _gap(gap: Difference) -> str:
+    between = "" if math.isnan(gap.low) else f" [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
+    return f"{100 * gap.mean:+.2f}{between}" + (" p" if gap.kind == "prediction" else "")
 
 
 def bound_block(published: Sequence[Series], measured: Rows) -> str:

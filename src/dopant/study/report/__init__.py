@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ def page(answer: Any) -> str:
     """The whole HTML page of an `Answer`; everything a user named is escaped.
 
     answer: has effects, verdicts, trials, and where they exist name, folder, question, study, provenance, counts,
-    cells, metrics, costs, notes. An unfinished study gives a page too. Size: about 1 kB a trial; above `tables.CUT`
-    trials the table is cut, in words.
+    cells, metrics, costs, notes, preface (a list of `preface.Block`). An unfinished study gives a page too. Size: about
+    1 kB a trial; above `tables.CUT` trials the table is cut, in words.
     """
     import jinja2
 
@@ -46,6 +47,7 @@ def _context(answer: Any) -> dict[str, Any]:
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
         "question": clean(getattr(answer, "question", "")),
         "counts": {k: int(counts.get(k, 0)) for k in ("planned", "done", "failed", "pending", "running")},
+        "preface": [replace(b, text=clean(b.text)) for b in getattr(answer, "preface", [])],
         "published": reading.reads_test_set(answer),
         "protocol": reading.protocol(answer),
         "verdicts": reading.verdicts(answer),
