@@ -11,7 +11,7 @@ import contextlib
 import torch
 
 
-def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
+def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """A context in which products are computed in the precision of their operands."""
     if not torch.amp.is_autocast_available(device.type):  # such as "meta", which torch.autocast would refuse
         return contextlib.nullcontext()

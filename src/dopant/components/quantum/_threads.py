@@ -26,8 +26,9 @@ R = TypeVar("R")
 def over_chunks(function: Callable[[T], R], chunks: Iterable[T], device: torch.device) -> list[R]:
     """[function(chunk) for chunk in chunks] without gradient, on torch.get_num_threads() threads if on the CPU.
 
-    Autocast is off in it, as in any thread of the workers. What a worker raises is raised here. Where something watches the operations of this thread (a count of FLOPs, a
-    trace), they stay in it: one after the other, still with one intra-op thread each.
+    Autocast is off in it, as in any thread of the workers. What a worker raises is raised here. Where something watches
+    the operations of this thread (a count of FLOPs, a trace), they stay in it: one after the other, still with one
+    intra-op thread each.
     """
     chunks = list(chunks)
     threads = torch.get_num_threads()
