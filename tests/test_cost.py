@@ -281,6 +281,15 @@ def test_circuits_declare_qubits_cnots_and_the_tier_of_evidence():
     assert found["cnots_at_least"] == 10 * 61  # (4^4 - 3 * 4 - 1) / 4 = 60.75 a gate, ten gates
 
 
+def test_layers_with_complex_angles_are_classical_and_count_no_qubits():
+    host = dp.host("creep-cnn", size=8)
+    slots = {"conv1": "flipped-quanv", "head": "reupload-linear"}
+    slots = {slot: {"component": name, "parameters": "complex"} for slot, name in slots.items()}
+    model = dp.swap(host, slots, torch.zeros(2, 1, 8, 8))
+    found = ledger(model, torch.zeros(2, 1, 8, 8), 2, batch=64)
+    assert not {"tier", "qubits", "cnots_at_least", "circuits_per_sample", "states"} & set(found)
+
+
 def test_a_flipped_quanvolution_counts_what_its_parts_take_by_hand():
     layer, x = FlippedQuanv(2, 3, 3), torch.zeros(2, 2, 8, 8)
     pairs, convolution = 6, 2 * 3 * 2 * 9 * 36

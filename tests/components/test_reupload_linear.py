@@ -229,3 +229,9 @@ def test_the_published_size_has_the_published_count_and_cnot_bound():
     circuit = ReuploadLinear(12544, 10)
     assert sum(p.numel() for p in circuit.parameters()) == 163_840
     assert circuit.cost()["cnots_at_least"] == 40_910
+
+
+def test_complex_parameters_are_no_circuit_and_declare_neither_counts_nor_a_tier():
+    assert layer(16, 4, parameters="complex").cost() == {"unitary": False}
+    circuit = layer(16, 4).cost()
+    assert circuit["unitary"] and circuit["tier"] == "exact"

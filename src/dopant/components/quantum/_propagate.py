@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from . import _eigenvectors, _series
+from ._precision import no_autocast
 from ._threads import over_chunks
 
 _CACHED = 2**18  # entries of the samples' matrices worked on at a time: they then stay in the L2 cache
@@ -35,7 +36,7 @@ def propagate(inputs: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     Returns (batch, 2, n): real and imaginary part. A sample that is not finite gives NaN, where eigh would raise.
     Twice differentiable (the second derivative by torch.linalg.matrix_exp: slow, and full autograd memory).
     Cost a sample: one exponential, r products of two rows with 2n x n forward, as many backward.
-    The bits of states and gradients are the same for any number of threads.
+    The bits of states and gradients are the same for any number of threads, under autocast and outside of it.
     """
     sound = inputs.detach().sum(-1).isfinite()  # a sum tells in a quarter of the time; large numbers may spoil it too
     all_sound = bool(sound.all())
@@ -84,7 +85,9 @@ class _Propagate(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody wants a second derivative
             leaves = [t for t, w in zip((inputs, rows), wanted, strict=True) if w]
-            found = iter(torch.autograd.grad(propagate_plainly(inputs, rows), leaves, gradient, create_graph=True))
+            with no_autocast(inputs.device):
+                states = propagate_plainly(inputs, rows)
+                found = iter(torch.autograd.grad(states, leaves, gradient, create_graph=True))
             return tuple(next(found) if w else None for w in wanted)
         pair = _with_signs(rows) if any(plan is not None for plan, _ in ctx.plans) else None
         rest = iter(kept)

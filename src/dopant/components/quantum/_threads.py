@@ -17,6 +17,8 @@ from typing import TypeVar
 import torch
 from torch.utils import _python_dispatch
 
+from ._precision import no_autocast
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -24,16 +26,18 @@ R = TypeVar("R")
 def over_chunks(function: Callable[[T], R], chunks: Iterable[T], device: torch.device) -> list[R]:
     """[function(chunk) for chunk in chunks] without gradient, on torch.get_num_threads() threads if on the CPU.
 
-    What a worker raises is raised here. Where something watches the operations of this thread (a count of FLOPs, a
-    trace), they stay in it: one after the other, still with one intra-op thread each.
+    Autocast is off in it, as in any thread of the workers. What a worker raises is raised here. Where something watches
+    the operations of this thread (a count of FLOPs, a trace), they stay in it: one after the other, still with one
+    intra-op thread each.
     """
     chunks = list(chunks)
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        with torch.no_grad():
+        with torch.no_grad(), no_autocast(device):
             return [function(chunk) for chunk in chunks]
     if _python_dispatch._get_current_dispatch_mode() is not None:
-        return _here(function, chunks)
+        with no_autocast(device):
+            return _here(function, chunks)
     inference = torch.is_inference_mode_enabled()
 
     def work(chunk: T) -> R:

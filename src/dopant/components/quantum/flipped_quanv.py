@@ -18,6 +18,7 @@ from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp_column
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
+from ._precision import no_autocast
 from .pauli import pauli_sum
 
 _QUBITS = 2
@@ -52,6 +53,8 @@ class KernelConv(nn.Module):
     """One ordinary convolution whose kernel is computed from other parameters by `kernel()`.
 
     (batch, in_channels, height, width) -> (batch, out_channels, height', width'), as nn.Conv2d.
+    Under autocast the kernel is made in the precision of the parameters, and the convolution runs in the lower one, as
+    that of nn.Conv2d does: a layer beside an ordinary one should differ from it in its kernels alone.
     Raises ConfigError for sizes that cannot be, all at once.
     """
 
@@ -87,7 +90,9 @@ class KernelConv(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.convolve(x, self.kernel())
+        with no_autocast(x.device):
+            kernel = self.kernel()
+        return self.convolve(x, kernel)
 
     def convolve(self, x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         return functional.conv2d(x, kernel, self.bias, self.stride, self.padding)
@@ -107,8 +112,8 @@ class FlippedQuanv(StateLayer, KernelConv):
     semidefinite, rank at most 2, trace 1/in_channels before it is cropped.
 
     parameters: "real" (a circuit) or "complex" (the published torch code's: psi is not normalised once training has
-        moved the imaginary parts, which start at 0; the trace is then |psi|^2/in_channels. A control named for what
-        it is).
+        moved the imaginary parts, which start at 0. Its kernel is |psi|^2 times that of the normalised state: a circuit
+        times a free scale for each pair of channels, of trace |psi|^2/in_channels. A control named for what it is).
     Parameters: angles (out_channels, in_channels, 15), Pauli strings in the order of the product I,X,Y,Z without II,
         drawn from N(0,1); bias (out_channels,), real, from N(0,1), or zero with bias_init="zero".
     Cost: an ordinary convolution plus the first column of one 4x4 exponential per pair of channels and call: 2 ms for
@@ -155,9 +160,11 @@ class FlippedQuanv(StateLayer, KernelConv):
         return self._kernel_of(self.state())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        psi = self.state()
-        self._note(lambda: torch.view_as_real(psi).square().sum((-2, -1)))
-        return self.convolve(x, self._kernel_of(psi))
+        with no_autocast(x.device):
+            psi = self.state()
+            self._note(lambda: torch.view_as_real(psi).square().sum((-2, -1)))
+            kernel = self._kernel_of(psi)
+        return self.convolve(x, kernel)
 
     def _kernel_of(self, psi: torch.Tensor) -> torch.Tensor:
         rows = torch.view_as_real(psi)[..., : self.kernel_size, :]
@@ -167,13 +174,19 @@ class FlippedQuanv(StateLayer, KernelConv):
         return f"{super().extra_repr()}, parameters={'complex' if self.angles.is_complex() else 'real'}"
 
     def cost(self) -> dict[str, Any]:
-        """What the circuit would take: qubits, states to prepare, tier of evidence."""
+        """What the circuit would take: qubits, states to prepare, tier of evidence.
+
+        With complex parameters the layer as it is trained is no circuit: nothing to count, and no tier, which is to say
+        classical.
+        """
+        if self.angles.is_complex():
+            return {"unitary": False}
         return {
             "qubits": _QUBITS,
             "states": self.out_channels * self.in_channels,
             "two_qubit_gates_per_state": 1,  # any two-qubit state needs at most one CNOT
             "shots": 0,
-            "unitary": not self.angles.is_complex(),
+            "unitary": True,
             "tier": "exact",
         }
 
@@ -210,7 +223,8 @@ def flipped_quanv(
     """A convolution whose kernel is a two-qubit state's density matrix: mean over channels of <psi|patch|psi>.
 
     Fills Conv2d with square kernels of 2 to 4, without groups or dilation.
-    parameters: "real", a circuit, or "complex", the published torch code's, whose states leave norm 1 in training.
+    parameters: "real", a circuit, or "complex", the published torch code's, whose states leave norm 1 in training: the
+    kernel of a circuit times a free scale, |psi|^2, for each pair of channels.
     bias_init: "normal", as published, or "zero". A slot without bias stays without.
     Cost: 15 angles per pair of channels; time as an ordinary convolution.
     Source: Wang et al. 2024, arXiv 2409.17583. Raises SlotMismatch with every reason why a slot cannot be filled.

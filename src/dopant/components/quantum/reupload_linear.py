@@ -17,6 +17,7 @@ from ._draw import normal
 from ._exponential import hermitian_exp
 from ._general import general_exp
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
+from ._precision import as_parameters
 from ._propagate import propagate
 from .pauli import pauli_sum
 
@@ -61,6 +62,7 @@ class ReuploadLinear(StateLayer):
     Cost: one exponential of side 2^q per sample (a series up to q = 6 where |H|/reps is small, else a real
         eigendecomposition) and 6 reps products with two rows, forward and backward together. On the CPU, chunks of
         samples go over torch.get_num_threads() threads, with the same bits for any number of them.
+    Under autocast it computes, and gives its outputs, in the precision of its parameters all the same.
     Raises ConfigError for sizes and options that cannot be, all at once. Inputs that are not finite give NaN.
     """
 
@@ -136,6 +138,7 @@ class ReuploadLinear(StateLayer):
         """(..., in_features) -> (samples, 2, 2^q): real and imaginary part of the state, as rounding left it."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"ReuploadLinear takes (..., {self.in_features}), not {tuple(x.shape)}")
+        x = as_parameters(x, self.angles)
         return propagate(x.reshape(math.prod(x.shape[:-1]), self.in_features), self.gates())
 
     def _measured(self, rows: torch.Tensor) -> torch.Tensor:
@@ -155,8 +158,11 @@ class ReuploadLinear(StateLayer):
         """What the circuit would take on a device, and the tier of evidence of these numbers.
 
         cnots_at_least counts the free gates only (Shende, Markov, Bullock 2004: (4^q - 3q - 1)/4 each); the data gates
-        must be compiled anew for each sample and come on top.
+        must be compiled anew for each sample and come on top. Complex parameters are no circuit: nothing to count, and
+        no tier, which is to say classical.
         """
+        if self.parametrisation == "complex":
+            return {"unitary": False}
         q = self.qubits
         return {
             "qubits": q,
@@ -165,7 +171,7 @@ class ReuploadLinear(StateLayer):
             "data_gates_per_sample": self.reps,
             "cnots_at_least": self.reps * max(0, math.ceil((4**q - 3 * q - 1) / 4)),
             "shots": 0,
-            "unitary": self.parametrisation == "real",
+            "unitary": True,
             "tier": "exact",
         }
 
