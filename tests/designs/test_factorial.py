@@ -229,6 +229,22 @@ def test_what_is_wrong_between_factors_is_told(factors, more, words):
         dp.run(design, data="digits", recipe=dp.Recipe(epochs=1))
 
 
+def test_an_arm_that_chooses_what_another_cell_has_answers_with_its_trials_in_the_same_run(tmp_path):
+    design = dp.Factorial(
+        {"name": "mlp", "hidden": [4]}, {"head": ["linear"], "recipe.lr": [3e-3, 3e-2]},
+        controlled=[{"factor": "head", "level": "linear"}],
+    )  # fmt: skip
+    answer = dp.run(
+        design, data={"name": "digits", "limit": 120}, controls=False, replicates=2, workers=1, out=tmp_path / "s",
+        recipe=dp.Recipe(epochs=1, batch=60), tuning={"lr": [3e-3], "replicates": 1},
+    )  # fmt: skip
+    row = answer.effects.set_index("swap").loc["head=linear (controlled)"]
+    assert row["replicates"] == 2 and row["incomplete"] == 0 and row["estimand"] == "best against best"
+    cells = answer.trials.set_index(["cell", "replicate"])["trial"]
+    assert cells["head=linear (controlled)", 0] == cells["head=linear, recipe.lr=0.003", 0]
+    assert answer.counts["planned"] == answer.counts["done"] == 8 + 2
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -198,8 +198,11 @@ def plan(
 ) -> list[Trial]:
     """Trials still to run, given the store's rows: first the tuning ones, when they are finished the main ones."""
     rows = list(rows)
-    files = files or {}
-    wanted = wanted_trials(study, rows, files, higher_is_better)
+    return unfinished(wanted_trials(study, rows, files or {}, higher_is_better), rows)
+
+
+def unfinished(wanted: Iterable[Trial], rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """Those of the wanted trials that the store's rows do not answer."""
     # A finished trial is due again when the study now asks for more epochs; one that failed stays failed.
     have = {row["id"]: (row["state"], row["epochs"] or 0) for row in rows}
 

@@ -123,14 +123,12 @@ def run(
         )
 
     def replan() -> bool:
-        due = planning.plan(study, store.rows(), files=files, higher_is_better=higher)
-        if due:
-            store.add(due)
-        return bool(due)
+        rows = store.rows()
+        wanted = planning.wanted_trials(study, rows, files, higher)
+        # Finished trials too: a cell may have another name now, or an arm has just chosen what another cell has anyway.
+        store.add(wanted)
+        return bool(planning.unfinished(wanted, rows))
 
-    # Finished trials too: cells may have been renamed, or have come to share trials.
-    known = {row["id"] for row in store.rows()}
-    store.add([t for t in planning.wanted_trials(study, store.rows(), files, higher) if t.id in known])
     answer_now = StudyAnswer(folder, study)
     count = workers or os.cpu_count() or 1
     due = replan()
