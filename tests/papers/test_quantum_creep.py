@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dopant import registry
 from dopant.components.quantum.reupload_linear import ReuploadLinear
-from dopant.designs import Ladder
+from dopant.designs import Factorial, Ladder
 from dopant.errors import ConfigError, UnknownName
 from dopant.papers import preface, recording, terminal, words
 from dopant.papers.compare import load_published
@@ -24,11 +24,13 @@ from dopant.papers.quantum_creep import PAPER, page, record, weights
 from dopant.papers.quantum_creep.cells import EQUINOX, LEVEL_0, LEVEL_1, LEVEL_2, REAL, cells
 from dopant.papers.quantum_creep.picture import draw
 from dopant.papers.reproduce import comparison, reproduce, sized
+from dopant.recipe import Recipe
 from dopant.study.config import Study
 from dopant.study.report import page as report_page
 from dopant.study.report.preface import Block
 from dopant.study.report.tables import Entry, Header, Table
 from dopant.study.results import StudyAnswer
+from dopant.study.run import run
 from dopant.study.store import Store
 
 PUBLISHED = load_published(PAPER.published_file)
@@ -157,6 +159,27 @@ def test_recorded_studies_are_tables_of_the_page():
     )
     assert "| bias | normal | +5.00 | [+4.00, +6.00] | better |" in text
     assert "| scale | none | – | – | cannot tell |" in text
+
+
+def test_a_factorial_is_recorded_with_its_roles_and_cells_and_told_apart_on_the_page(tmp_path: Path):
+    circuit = {"head": {"component": "reupload-linear", "reps": 1}}
+    design = Factorial(
+        {"name": "creep-cnn", "size": 8}, {"head": {"old": {}, "circuit": circuit}, "recipe.lr": [1e-3, 1e-2]}
+    )
+    answer = run(
+        design, data={"name": "digits", "limit": 80}, recipe=Recipe(epochs=1, batch=64), replicates=2, workers=1,
+        controls=False, out=tmp_path / "s",
+    )  # fmt: skip
+    recording.add(tmp_path / "measured.toml", "factorial", record.row_of(answer, "some.toml"))
+    (back,) = recording.read(tmp_path / "measured.toml")["factorial"]
+    assert {e["role"] for e in back["effects"]} == {"main", "interaction"}
+    means = answer.trials.groupby("cell")["test_accuracy"].mean()
+    assert {c["cell"]: c["mean"] for c in back["cells"]} == pytest.approx(dict(means), abs=1e-6)
+    norms = {c["cell"]: c.get("state_norm_squared_head") for c in back["cells"]}
+    assert [v for c, v in norms.items() if "circuit" in c] == pytest.approx([1, 1], abs=1e-5)
+    assert norms["head=old, recipe.lr=0.001"] is None
+    text = page.factorial_block(PUBLISHED, {"factorial": [back]})
+    assert text.index("Main effects") < text.index("<details><summary>Interactions") < text.index("Every cell")
 
 
 def test_a_block_that_nobody_makes_is_told():

@@ -31,7 +31,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     if study.tuning is not None:
         rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
         notes.append(
-            f"Every arm, controls included, took the better of the learning rates {rates} by mean validation score "
+            f"{_tuned_arms(study)} took the better of the learning rates {rates} by mean validation score "
             f"on {study.tuning.replicates} tuning replicates that are not reported."
             + (
                 " Those drew their own splits of the same items, so the rates were chosen with items that other "
@@ -55,6 +55,13 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     return notes
 
 
+def _tuned_arms(study: Study) -> str:
+    fixed = [cell for cell in study.design.cells(False) if not cell.tuned]
+    return "Every arm, controls included," if not fixed else (
+        "Every arm whose learning rate is set by no factor, controls included,"
+    )  # fmt: skip
+
+
 def _factorial_notes(study: Study) -> list[str]:
     notes = []
     if isinstance(study.design, Factorial):
@@ -62,8 +69,8 @@ def _factorial_notes(study: Study) -> list[str]:
         if len(factors) > 1:
             notes.append(
                 "Main effects are means over the cells that differ in nothing else; an interaction says how much more "
-                "one level is worth beside the other than without it. Both hold for these levels only. Intervals of "
-                "interactions are not corrected for their number."
+                "one level is worth beside the other than without it. Both hold for these levels only. Verdicts on "
+                "interactions are corrected for their number (Holm), their intervals are not."
             )
         if study.controls and not study.design.controlled:
             notes.append(

@@ -196,7 +196,7 @@ def plan(
     files: Mapping[str, str] | None = None,
     higher_is_better: bool = True,
 ) -> list[Trial]:
-    """Trials still to run, given the store's rows: first the tuning ones, when they are finished the main ones."""
+    """Trials still to run, given the store's rows: tuning ones first; an arm's main ones when its own are finished."""
     rows = list(rows)
     return unfinished(wanted_trials(study, rows, files or {}, higher_is_better), rows)
 

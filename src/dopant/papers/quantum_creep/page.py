@@ -161,23 +161,55 @@ def weights_block(published: Sequence[Series], measured: Rows) -> str:
 
 
 def factorial_block(published: Sequence[Series], measured: Rows) -> str:
-    """Effects of the recorded studies, in percentage points where the metric is an accuracy."""
+    """Of each recorded study: what is compared in words first, then all interactions and all cells, folded."""
     parts = []
     for row in measured.get("factorial", []):
         scale = 100 if "accuracy" in row.get("metric", "accuracy") else 1
-        rows = [
-            [e["swap"], e["versus"], f"{scale * e['mean']:+.2f}" if "mean" in e else "–",
-             f"[{scale * e['low']:+.2f}, {scale * e['high']:+.2f}]" if {"low", "high"} <= set(e) else "–",
-             e["verdict"]]
-            for e in row["effects"]
-        ]  # fmt: skip
         parts.append(
             f"`{row['study']}`: {row['data']}, {row.get('images', 0):,} images, {row['epochs']} epochs, "
             f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit "
-            f"{row.get('commit', 'unknown')[:8]}{'+' if row.get('dirty') else ''}.\n\n"
-            + _table(["what", "versus", "mean", "95 %", "verdict"], rows, "")
+            f"{row.get('commit', 'unknown')[:8]}{'+' if row.get('dirty') else ''}."
         )
+        by_role: dict[str, list[list[str]]] = {}
+        for e in row["effects"]:
+            by_role.setdefault(e.get("role", "level"), []).append(_effect(e, scale))
+        for title, roles, folded in _TABLES:
+            rows = [found for role in roles for found in by_role.get(role, [])]
+            if rows:
+                parts.append(_folded(title, _table(["what", "versus", "mean", "95 %", "verdict"], rows, ""), folded))
+        cells = [
+            [c["cell"], f"{scale * c['mean']:.2f} ± {scale * c['sd']:.2f}" if "sd" in c else f"{scale * c['mean']:.2f}",
+             f"{c[_NORM]:.3g}" if _NORM in c else "–"]
+            for c in row.get("cells", [])
+        ]  # fmt: skip
+        if cells:
+            parts.append(
+                _folded("Every cell", _table(["cell", "mean ± sd", "norm² of the head's state"], cells, ""), True)
+            )
     return "\n\n".join(parts) or "No study of the parts has been recorded yet."
+
+
+_NORM = "state_norm_squared_head"
+_TABLES = (
+    ("Contrasts in which every arm is tuned alike", ("level", "baseline"), False),
+    ("These swaps against their controls", ("swap-versus-control",), False),
+    ("Main effects, means over all cells that differ in nothing else", ("main",), False),
+    ("Interactions", ("interaction",), True),
+)
+
+
+def _effect(effect: Mapping[str, Any], scale: float) -> list[str]:
+    whole = {"low", "high"} <= set(effect)
+    return [
+        effect["swap"], effect["versus"], f"{scale * effect['mean']:+.2f}" if "mean" in effect else "–",
+        f"[{scale * effect['low']:+.2f}, {scale * effect['high']:+.2f}]" if whole else "–", effect["verdict"],
+    ]  # fmt: skip
+
+
+def _folded(title: str, table: str, folded: bool) -> str:
+    if not folded:
+        return f"{title}:\n\n{table}"
+    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
 BLOCKS: dict[str, Callable[[Sequence[Series], Rows], str]] = {

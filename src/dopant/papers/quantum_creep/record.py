@@ -33,8 +33,8 @@ def row_of(answer: Any, study: str, command: str | None = None) -> dict[str, Any
     commit = str(known.get("git_commit") or "")
     data = answer.study["study"].get("data")
     found = [
-        {"swap": str(e["swap"]), "versus": str(e["versus"]), **{k: _number(e[k]) for k in ("mean", "low", "high")},
-         "verdict": str(e["verdict"])}
+        {"swap": str(e["swap"]), "versus": str(e["versus"]), "role": str(e["role"]),
+         **{k: _number(e[k]) for k in ("mean", "low", "high")}, "verdict": str(e["verdict"])}
         for e in effects.to_dict("records")
     ]  # fmt: skip
     return {
@@ -45,7 +45,23 @@ def row_of(answer: Any, study: str, command: str | None = None) -> dict[str, Any
         "command": command or recording.command_line(known.get("command") or ["dopant"]),
         "commit": commit.rstrip("+") or None, "dirty": commit.endswith("+"), "date": recording.now(),
         "seconds": round(float(done["seconds"].sum()), 1) if "seconds" in done else None, "effects": found,
+        "cells": _cells(answer, str(effects["metric"].iloc[0])),
     }  # fmt: skip
+
+
+def _cells(answer: Any, metric: str) -> list[dict[str, Any]]:
+    """Mean and sd of every cell over its replicates, and the squared norm of its circuits' states in the end."""
+    done = answer.trials[answer.trials["status"] == "done"]
+    last = answer.metrics[answer.metrics["epoch"] == answer.metrics.groupby("trial")["epoch"].transform("max")]
+    found = []
+    for cell in (c.name for c in answer.cells):
+        scores, end = done.loc[done["cell"] == cell, metric].dropna(), last[last["cell"] == cell]
+        if not len(scores):
+            continue
+        row = {"cell": cell, "mean": _number(scores.mean()), "sd": _number(scores.std(ddof=1))}
+        norms = [c for c in end.columns if c.startswith("state_norm_squared_") and end[c].notna().any()]
+        found.append(row | {c: _number(end[c].mean()) for c in norms})
+    return found
 
 
 def _number(value: Any) -> float | None:
