@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -52,7 +53,9 @@ def refuse_too_large(
     for name, value in options.items():
         if type(value) is int and value > 1:
             best = _largest(
-                value, lambda v, name=name: _needs(info, old, signature, {**options, name: v}, slot, target), most
+                value,
+                lambda v, name=name: _needs(info, old, signature, {**options, name: v}, slot, target, most),
+                most,
             )
             fitting += [f"{name}={best}"] if best else []
     words += f"; the largest that fits is {' or '.join(fitting)}" if fitting else "; choose a smaller component"
@@ -101,10 +104,12 @@ def _largest(value: int, needs: Any, room: int) -> int | None:
 
 
 def _needs(
-    info: ComponentInfo, old: Any, signature: Any, options: dict[str, Any], slot: str, target: Any
-) -> int | None:
+    info: ComponentInfo, old: Any, signature: Any, options: dict[str, Any], slot: str, target: Any,
+    enough: float = math.inf,
+) -> int | None:  # fmt: skip
     """The most bytes alive at once while the component is built (and, if it is large, trained for a step of two
-    samples); None where that cannot be told without real numbers, or it cannot be built."""
+    samples); None where that cannot be told without real numbers, or it cannot be built. It stops before the
+    forward, or the backward, where more than `enough` bytes were alive already."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from .training.footprint import forget_fakes
@@ -117,10 +122,10 @@ def _needs(
                 built: Any = info.factory(copy.deepcopy(old), signature, **options, **_extras(info, target))
             modules = list(built.values()) if isinstance(built, dict) else [built]
             weights = sum(t.numel() * t.element_size() for m in modules for t in [*m.parameters(), *m.buffers()])
-            if weights >= _LARGE and not isinstance(built, dict) and signature.calls:
+            if weights >= _LARGE and tracker.peak <= enough and not isinstance(built, dict) and signature.calls:
                 called = True
                 with tracker:
-                    _train(built, signature)
+                    _train(built, signature, lambda: tracker.peak <= enough)
         except Exception:  # not buildable, which the real building will tell; or not callable without real numbers
             if not called:
                 return None
@@ -155,9 +160,10 @@ class _Guess(Tracker):
         return func(*args, **kwargs)
 
 
-def _train(built: nn.Module, signature: Any) -> None:
+def _train(built: nn.Module, signature: Any, goes_on: Callable[[], bool]) -> None:
+    """A step of two samples; its backward only if that is still asked for after the forward."""
     call = signature.example(2)
     outputs = built(*call.args, **call.kwargs)
     goals = [t.abs().sum() for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor) and t.requires_grad]
-    if goals:
+    if goals and goes_on():
         torch.stack(goals).sum().backward()
