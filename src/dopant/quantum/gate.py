@@ -1,0 +1,134 @@
+"""One gate at its place in a circuit: a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .angles import Angle
+from .gates import GATES, Step, controlled, controlled_steps, pauli_matrix, pauli_rotation
+
+SPECIAL = {
+    "pauli_exp": "exp(-i angle/2 P) of a Pauli string P.",
+    "unitary": "A given unitary matrix.",
+    "hermitian_exp": "exp(i scale H), H the symmetrised matrix of some features.",
+    "special_unitary": "exp(i sum_k angle_k P_k) over Pauli strings.",
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """name: one of GATES or SPECIAL. qubits: controls first. angles: radians.
+
+    letters: the Pauli string of pauli_exp; strings: those of special_unitary. matrix: that of unitary, as nested
+    tuples of complex numbers. data: (first feature, how many, scale) of hermitian_exp.
+    """
+
+    name: str
+    qubits: tuple[int, ...]
+    angles: tuple[Angle, ...] = ()
+    controls: int = 0
+    letters: str = ""
+    strings: tuple[str, ...] = ()
+    entries: tuple[tuple[complex, ...], ...] = ()
+    data: tuple[int, int, float] | None = None
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        return self.qubits[self.controls :]
+
+    @property
+    def features(self) -> set[int]:
+        """The columns of the input that it reads."""
+        found = {s.index for a in self.angles for s in a.sources if s.kind == "feature"}
+        if self.data is not None:
+            first, count, _ = self.data
+            found |= set(range(first, first + count))
+        return found
+
+    @property
+    def steps(self) -> list[Step] | None:
+        """As Pauli rotations and basis permutations; None where it has no exact such form (a dense matrix)."""
+        if self.name in GATES:
+            steps = GATES[self.name].steps(self.targets, *self.angles)
+        elif self.name == "pauli_exp":
+            letters = {q: s for q, s in zip(self.targets, self.letters, strict=True) if s != "I"}
+            steps = [("pauli", letters, self.angles[0]) if letters else ("phase", self.angles[0])]
+        else:
+            return None
+        return controlled_steps(self.qubits[: self.controls], steps) if self.controls else steps
+
+    def matrix(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Complex (…, d, d), d = 2^len(qubits); the leading axes are those of features (…, f) where it reads any.
+
+        Differentiable in features and weights; the dtype is the complex one of features' dtype.
+        """
+        real = features.dtype
+        dtype = torch.complex128 if real == torch.float64 else torch.complex64
+        if self.name == "unitary":
+            base = torch.tensor(self.entries, dtype=dtype, device=features.device)
+        elif self.name == "hermitian_exp":
+            base = self._exponential_of_data(features)
+        else:
+            values = [a.value(features, weights) for a in self.angles]
+            values = [v if torch.is_tensor(v) else torch.tensor(v, dtype=real, device=features.device) for v in values]
+            values = torch.broadcast_tensors(*values) if values else ()
+            if self.name == "pauli_exp":
+                base = pauli_rotation(self.letters)(*values)
+            elif self.name == "special_unitary":
+                paulis = torch.stack([pauli_matrix(s) for s in self.strings]).to(features.device, dtype)
+                theta = torch.stack(list(values), -1).to(dtype)
+                base = torch.linalg.matrix_exp(1j * torch.einsum("...k,kab->...ab", theta, paulis))
+            else:
+                base = GATES[self.name].matrix(*values).to(features.device, dtype)
+        return controlled(base, self.controls) if self.controls else base
+
+    def _exponential_of_data(self, features: torch.Tensor) -> torch.Tensor:
+        assert self.data is not None
+        first, count, scale = self.data
+        d = 1 << len(self.targets)
+        flat = torch.nn.functional.pad(features[..., first : first + count], (0, d * d - count))
+        square = flat.unflatten(-1, (d, d))
+        dtype = torch.complex128 if features.dtype == torch.float64 else torch.complex64
+        return torch.linalg.matrix_exp(0.5j * scale * (square + square.mT).to(dtype))
+
+    def label(self) -> str:
+        """As a person would write it: `rx(x[0])`, `c.ry(w[1])`, `pauli_exp[XY](0.5)`."""
+        name = self.name + (f"[{self.letters}]" if self.letters else "")
+        inside = ", ".join(str(a) for a in self.angles)
+        if self.data is not None:
+            first, count, scale = self.data
+            inside = f"{scale:g} * x[{first}:{first + count}]"
+        return "c." * self.controls + name + (f"({inside})" if inside else "")
+
+    def inverse(self) -> Gate:
+        """The gate that undoes it."""
+        from dataclasses import replace
+
+        if self.name in _INVERSES:
+            return replace(self, name=_INVERSES[self.name])
+        if self.name == "u":
+            theta, phi, lam = self.angles
+            return replace(self, angles=(-theta, -lam, -phi))
+        if self.name == "rot":
+            return replace(self, angles=tuple(-a for a in reversed(self.angles)))
+        if self.name == "iswap":
+            entries = GATES["iswap"].matrix().conj().T.tolist()
+            return replace(self, name="unitary", entries=_entries(entries))
+        if self.name == "unitary":
+            entries = torch.tensor(self.entries).conj().T.tolist()
+            return replace(self, entries=_entries(entries))
+        if self.data is not None:
+            first, count, scale = self.data
+            return replace(self, data=(first, count, -scale))
+        return replace(self, angles=tuple(-a for a in self.angles))
+
+
+_INVERSES = {"s": "sdg", "sdg": "s", "t": "tdg", "tdg": "t", "sx": "sxdg", "sxdg": "sx"}
+
+
+def _entries(rows: Sequence[Sequence[Any]]) -> tuple[tuple[complex, ...], ...]:
+    return tuple(tuple(complex(e) for e in row) for row in rows)
