@@ -1,0 +1,184 @@
+"""What is measured: Pauli strings, Hermitian sums, probabilities, overlaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from . import _checks
+
+
+@dataclass(frozen=True)
+class PauliSum:
+    """sum_k coefficient_k P_k, a real combination of Pauli strings on all qubits."""
+
+    strings: tuple[str, ...]
+    coefficients: tuple[float, ...]
+
+    @property
+    def diagonal(self) -> bool:
+        return all(set(s) <= set("IZ") for s in self.strings)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a layer gives: `outputs` numbers a sample.
+
+    kind: "paulis" (expectations of `sums`), "probabilities" (of the qubits in `qubits`, or of the basis states in
+    `states`), "matrices" (expectations of dense Hermitian `matrices` on `qubits`), "state" (the complex state).
+    """
+
+    kind: str
+    outputs: int
+    sums: tuple[PauliSum, ...] = ()
+    qubits: tuple[int, ...] = ()
+    states: tuple[int, ...] | None = None
+    matrices: tuple[tuple[tuple[complex, ...], ...], ...] = ()
+    words: str = ""
+
+    @property
+    def diagonal(self) -> bool:
+        return self.kind == "paulis" and all(s.diagonal for s in self.sums)
+
+
+def measurement(given: Any, n: int) -> Measurement:
+    """`measure` of a layer on n qubits as a Measurement. ConfigError with the forms that are known.
+
+    "x" "y" "z": that Pauli of every qubit. A Pauli string, or several: their expectations. A dictionary
+    {string: coefficient}, or several: Hermitian sums. "probabilities": of all 2^n basis states; ("probabilities",
+    [qubits]): of those qubits, the first the most significant; ("states", [numbers or bit strings]): of those basis
+    states. A Hermitian matrix (2^n, 2^n), or several. "state": the state itself, complex.
+    """
+    if isinstance(given, Measurement):
+        return given
+    if isinstance(given, str):
+        word = given.lower()
+        if word in ("x", "y", "z"):
+            strings = ["I" * q + word.upper() + "I" * (n - 1 - q) for q in range(n)]
+            return _paulis([{s: 1.0} for s in strings], n, given)
+        if word in ("probabilities", "probs"):
+            return Measurement("probabilities", 1 << n, qubits=tuple(range(n)), words="probabilities")
+        if word == "state":
+            return Measurement("state", 1 << n, words="state")
+        return _paulis([{given: 1.0}], n, given)
+    if isinstance(given, dict):
+        return _paulis([given], n, "a Hermitian sum")
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str) and given[0] in ("probabilities", "states"):
+        return _some(given[0], given[1], n)
+    if hasattr(given, "shape"):
+        stack = torch.as_tensor(given)
+        return _matrices(stack[None] if stack.dim() == 2 else stack, n)
+    if isinstance(given, Sequence) and len(given) and all(isinstance(g, str | dict) for g in given):
+        return _paulis([{g: 1.0} if isinstance(g, str) else g for g in given], n, f"{len(given)} observables")
+    if isinstance(given, Sequence) and len(given) and all(hasattr(g, "shape") for g in given):
+        return _matrices(given, n)
+    raise ConfigError(f"measure={given!r}: take 'x', 'y', 'z', 'probabilities', 'state', Pauli strings of {n} letters, "
+                      "{string: coefficient}, ('probabilities', qubits), ('states', numbers) or Hermitian matrices")  # fmt: skip
+
+
+def _paulis(sums: Sequence[dict[str, Any]], n: int, words: str) -> Measurement:
+    found = []
+    for i, terms in enumerate(sums):
+        where = f"measure, observable {i}"
+        strings, numbers = [], []
+        for s, c in terms.items():
+            word = _checks.letters(s, where)
+            if len(word) != n:
+                raise ConfigError(f"{where}: {s!r} has {len(word)} letters; the circuit has {n} qubits, one letter each, "
+                                  "I where nothing is measured")  # fmt: skip
+            if isinstance(c, complex) and c.imag:
+                raise ConfigError(f"{where}: the coefficient {c} of {s!r} is complex; an observable is Hermitian, its "
+                                  "coefficients real")  # fmt: skip
+            number = float(c.real if isinstance(c, complex) else c)
+            if not abs(number) < float("inf"):
+                raise ConfigError(f"{where}: the coefficient of {s!r} is {number}")
+            strings.append(word)
+            numbers.append(number)
+        if not strings:
+            raise ConfigError(f"{where}: an empty sum")
+        found.append(PauliSum(tuple(strings), tuple(numbers)))
+    return Measurement("paulis", len(found), sums=tuple(found), words=words)
+
+
+def _some(kind: str, given: Any, n: int) -> Measurement:
+    if kind == "probabilities":
+        on = _checks.qubits(_checks.as_qubits(given), n, "measure=('probabilities', …)")
+        return Measurement("probabilities", 1 << len(on), qubits=on, words=f"probabilities of qubits {list(on)}")
+    states = []
+    for s in given:
+        bits = isinstance(s, str) and len(s) == n and set(s) <= {"0", "1"}
+        number = int(s, 2) if bits else _checks.whole(s)
+        if number is None or not 0 <= number < 1 << n:
+            raise ConfigError(f"measure=('states', …): {s!r} is no basis state of {n} qubits; take numbers from 0 to "
+                              f"{(1 << n) - 1} or {n} bits as text")  # fmt: skip
+        states.append(number)
+    if not states:
+        raise ConfigError("measure=('states', …): no state is named")
+    return Measurement("probabilities", len(states), qubits=tuple(range(n)), states=tuple(states), words="chosen states")
+
+
+def _matrices(given: Any, n: int) -> Measurement:
+    found = [_checks.hermitian(m, n, f"measure, observable {i}") for i, m in enumerate(given)]
+    entries = tuple(tuple(tuple(complex(e) for e in row) for row in m.tolist()) for m in found)
+    return Measurement("matrices", len(found), qubits=tuple(range(n)), matrices=entries, words="Hermitian matrices")
+
+
+def of_state(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Tensor:
+    """(batch, 2^n) complex -> (batch, outputs), differentiable, on any device."""
+    if measured.kind == "state":
+        return psi
+    if measured.kind == "paulis":
+        return _expectations(measured, psi, n)
+    if measured.kind == "matrices":
+        stack = torch.tensor(measured.matrices, dtype=psi.dtype, device=psi.device)
+        return torch.einsum("bi,kij,bj->bk", psi.conj(), stack, psi).real
+    p = psi.real.square() + psi.imag.square()
+    if measured.states is not None:
+        return p[:, torch.tensor(measured.states, device=psi.device)]
+    if measured.qubits == tuple(range(n)):
+        return p
+    cube = p.reshape(-1, *[2] * n)
+    rest = [q + 1 for q in range(n) if q not in measured.qubits]
+    cube = cube.sum(rest) if rest else cube
+    kept = sorted(measured.qubits)
+    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(psi.shape[0], -1)
+
+
+def _expectations(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Tensor:
+    strings = sorted({s for total in measured.sums for s in total.strings})
+    rows = torch.arange(1 << n, device=psi.device)
+    p = psi.real.square() + psi.imag.square()
+    values = []
+    for s in strings:
+        x, z = masks(s)
+        signs = 1.0 - 2.0 * _parity(rows & z).to(p.dtype)
+        if not x:
+            values.append(p @ signs)
+            continue
+        # <psi|P|psi> with P|b> = i^|x&z| (-1)^(b.z) |b^x>
+        phase = 1j ** (x & z).bit_count()
+        values.append((phase * (psi[:, rows ^ x].conj() * psi * signs).sum(-1)).real)
+    found = torch.stack(values, -1)
+    weights = found.new_zeros(len(strings), len(measured.sums))
+    for k, total in enumerate(measured.sums):
+        for s, c in zip(total.strings, total.coefficients, strict=True):
+            weights[strings.index(s), k] += c
+    return found @ weights
+
+
+def masks(letters: str) -> tuple[int, int]:
+    """(x, z) of a Pauli string, qubit 0 the highest bit."""
+    x = int("".join("1" if s in "XY" else "0" for s in letters), 2)
+    z = int("".join("1" if s in "YZ" else "0" for s in letters), 2)
+    return x, z
+
+
+def _parity(numbers: torch.Tensor) -> torch.Tensor:
+    found = numbers.clone()
+    for shift in (32, 16, 8, 4, 2, 1):
+        found = found ^ (found >> shift)
+    return found & 1
