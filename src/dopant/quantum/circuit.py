@@ -180,8 +180,12 @@ class Circuit:
 
     def inverse(self) -> Circuit:
         """The circuit that undoes it."""
+        return self.with_gates([g.inverse() for g in reversed(self.gates)])
+
+    def with_gates(self, gates: Sequence[Gate]) -> Circuit:
+        """The same qubits and weights with other gates, which are taken as they are."""
         new = object.__new__(Circuit)
-        new._set(self.qubits, tuple(g.inverse() for g in reversed(self.gates)), self.weights, self._pending, self._named)
+        new._set(self.qubits, tuple(gates), self.weights, self._pending, self._named)
         return new
 
     # the standard gates
