@@ -23,7 +23,7 @@ def needs(name: str) -> None:
 def numbers(circuit: Circuit, x, w):
     """(gate, its angles as numbers) for one sample."""
     for gate in circuit.gates:
-        yield gate, [float(torch.as_tensor(a.value(x, w)).detach()) for a in gate.angles]
+        yield gate, [float(torch.as_tensor(a.value(x, w), dtype=torch.float64).detach()) for a in gate.angles]
 
 
 def qiskit_state(circuit: Circuit, x, w) -> np.ndarray:
