@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ._threads import over_chunks
+from ..._threads import over_chunks
 
 
 def sinc(x: torch.Tensor) -> torch.Tensor:

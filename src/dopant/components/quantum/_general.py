@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ._threads import over_chunks
+from ..._threads import over_chunks
 
 _DEGREE = 16
 # the largest |A|/2^s: what the polynomial leaves out, doubled s times, stays below the rounding of the result

@@ -18,7 +18,7 @@ from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp_column
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from ._precision import no_autocast
+from ..._precision import no_autocast
 from .pauli import pauli_sum
 
 _QUBITS = 2

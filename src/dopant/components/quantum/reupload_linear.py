@@ -17,7 +17,7 @@ from ._draw import normal
 from ._exponential import hermitian_exp
 from ._general import general_exp
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from ._precision import as_parameters
+from ..._precision import as_parameters
 from ._propagate import propagate
 from .pauli import pauli_sum
 

@@ -1,0 +1,160 @@
+"""A plan as one torch operation: forward and its own backward by un-computing the state.
+
+Only the last state is kept: 2 * 2^n numbers a sample. A second derivative goes through the torch path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import statevector
+from ..observables import measurement, of_state
+from . import engine
+from .plan import Plan
+from .vectors import LANES
+
+TINY = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-18}  # so small a cosine is taken for zero
+# a block of chunks adds up its gradients apart; what blocks there are depends on shapes alone, so do the bits
+_BLOCK_WORK, _MOST_BLOCKS = 1 << 19, 8
+
+
+class Run(torch.autograd.Function):
+    """(plan, wants state, features (batch, f), weights (w,)) -> expectations (batch, strings) or states (batch, 2^n)."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        keep = any(ctx.needs_input_grad) or wants_state
+        x = features.detach().contiguous().numpy()
+        prepared = _Prepared(plan, x, weights)
+        lanes, batch, chunks = prepared.lanes, x.shape[0], prepared.chunks
+        rows = plan.rows
+        blocks = prepared.blocks()
+        mops = plan.mops[:0] if wants_state else plan.mops
+        out = np.empty((batch, len(plan.words)), x.dtype)
+        states = np.empty((chunks if keep else len(blocks), 2 * rows * lanes), x.dtype)
+
+        def work(k: int) -> None:
+            lo, hi = blocks[k]
+            engine.forward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+                           x, prepared.cos, prepared.sin, rows, plan.scales, lanes, lo, hi, keep,
+                           states if keep else states[k : k + 1], out, prepared.tiny)  # fmt: skip
+
+        _each(work, len(blocks))
+        ctx.save_for_backward(features, weights)
+        ctx.plan, ctx.wants_state, ctx.prepared, ctx.states, ctx.x = plan, wants_state, prepared, states, x
+        if wants_state:
+            return _gathered(states, plan, batch, lanes)
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
+        (grad,) = grads
+        plan: Plan = ctx.plan
+        features, weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, None, *_again(plan, ctx.wants_state, features, weights, grad)
+        prepared, states, x = ctx.prepared, ctx.states, ctx.x
+        lanes, rows, blocks = prepared.lanes, plan.rows, prepared.blocks()
+        gx = np.zeros_like(x)
+        gw = np.zeros((len(blocks), weights.numel()))
+        pgrad = np.zeros((len(blocks), plan.tables * rows))
+        if ctx.wants_state:
+            lams, gout, mops = _scattered(grad, plan, prepared.chunks, lanes, x.dtype), np.zeros((0, 0), x.dtype), plan.mops[:0]
+        else:
+            lams, gout, mops = np.zeros((0, 0), x.dtype), grad.contiguous().numpy(), plan.mops
+
+        def work(k: int) -> None:
+            lo, hi = blocks[k]
+            engine.backward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+                            plan.wptr, plan.widx, plan.wcoef, x, prepared.cos, prepared.sin, rows, plan.scales, lanes, lo, hi,
+                            states, gout, lams, gx, gw[k], pgrad[k], plan.largest, prepared.tiny)  # fmt: skip
+
+        _each(work, len(blocks))
+        total, phases = (gw[0], pgrad[0]) if len(blocks) == 1 else (gw.sum(0), pgrad.sum(0))
+        if plan.tables:
+            engine.shared_gradients(phases, plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef, total)
+        return None, None, torch.from_numpy(gx), torch.from_numpy(total).to(weights.dtype)
+
+
+class _Prepared:
+    """What forward and backward share of one call."""
+
+    def __init__(self, plan: Plan, x: np.ndarray, weights: torch.Tensor):
+        self.plan = plan
+        self.lanes = LANES[x.dtype]
+        self.tiny = TINY[x.dtype]
+        self.chunks = -(-x.shape[0] // self.lanes)
+        w = weights.detach().double().contiguous().numpy()
+        self.half = np.empty(plan.base.size)
+        engine.angles_of_weights(plan.base, plan.wptr, plan.widx, plan.wcoef, w, self.half)
+        self.cos = np.empty(plan.tables * plan.rows, x.dtype)
+        self.sin = np.empty_like(self.cos)
+        if plan.tables:
+            engine.shared_phases(self.half, plan.groups, plan.pat, plan.rows, plan.tables, self.cos, self.sin)
+
+    def blocks(self) -> list[tuple[int, int]]:
+        a_chunk = self.plan.rows * self.lanes * (len(self.plan.ops) + 1)
+        most = max(1, min(_MOST_BLOCKS, self.chunks, self.chunks * a_chunk // _BLOCK_WORK))
+        edges = [self.chunks * k // most for k in range(most + 1)]
+        return list(zip(edges, edges[1:], strict=False))
+
+
+def _each(work: Callable[[int], None], count: int) -> None:
+    if count == 1 or torch.get_num_threads() == 1:
+        for k in range(count):
+            work(k)
+    else:
+        from ..._threads import over_chunks
+
+        over_chunks(work, range(count), torch.device("cpu"))
+
+
+def _again(plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor) -> tuple[Any, ...]:
+    """The gradient as operations that can be differentiated again."""
+    wanted = [t for t in (features, weights) if t.requires_grad]
+    psi = statevector.state(plan.circuit, features, weights)
+    if wants_state:
+        out = psi
+    else:
+        signs = torch.from_numpy(plan.signs).to(features)
+        out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True, allow_unused=True))
+    return tuple(next(found) if t.requires_grad else None for t in (features, weights))
+
+
+def _gathered(states: np.ndarray, plan: Plan, batch: int, lanes: int) -> torch.Tensor:
+    """Chunks of lanes -> (batch, 2^n) complex, in the order of the logical basis."""
+    planes = torch.from_numpy(states).view(-1, 2, plan.rows, lanes)
+    where = torch.from_numpy(np.argsort(plan.order))
+    re, im = (planes[:, k].index_select(1, where).transpose(1, 2).reshape(-1, plan.rows)[:batch] for k in (0, 1))
+    return torch.complex(re, im)
+
+
+def _scattered(grad: torch.Tensor, plan: Plan, chunks: int, lanes: int, dtype: Any) -> np.ndarray:
+    """The reverse of _gathered, padding with zeros."""
+    found = np.zeros((chunks, 2, plan.rows, lanes), dtype)
+    padded = torch.nn.functional.pad(torch.view_as_real(grad.resolve_conj()), (0, 0, 0, 0, 0, chunks * lanes - grad.shape[0]))
+    cube = padded.view(chunks, lanes, plan.rows, 2)[:, :, torch.from_numpy(plan.order)].permute(0, 3, 2, 1)
+    torch.from_numpy(found).copy_(cube)
+    return found.reshape(chunks, -1)
+
+
+def warm_up(dtype: torch.dtype) -> None:
+    """Run every compiled function once: a circuit with rotations and phases of both kinds."""
+    from ..angles import feature, weight
+    from ..circuit import Circuit
+    from .plan import plan
+
+    circuit = Circuit(2).h(0).h(1).rz(0, feature(0)).rz(1, weight()).rx(0, weight())
+    for kind in ("z", "state"):
+        made = plan(circuit, measurement(kind, 2))
+        assert made is not None
+        x = torch.zeros(2, 1, dtype=dtype, requires_grad=True)
+        w = torch.zeros(circuit.weights, dtype=dtype, requires_grad=True)
+        with torch.enable_grad():
+            out = Run.apply(made, kind == "state", x, w)
+            torch.autograd.grad(out.abs().sum(), (x, w))
