@@ -17,6 +17,7 @@ from ._elementary import Event, base, elementary, word
 from .circuit import Circuit
 from .gate import Gate
 from .observables import Measurement, measurement
+from .run import needed
 
 _FREE = {"id", "x", "swap"}  # permutations of the basis, under controls too
 _PHASES = {"z", "s", "sdg", "t", "tdg", "p", "iswap"}
@@ -103,7 +104,8 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
     a Pauli string 16 * 2^(n-c), a diagonal gate 6 * 2^(n-c), permutations none; exp of a (d, d) matrix 40 d^3, for
     each sample where features are in it. Backward un-computes the state and carries one adjoint, 2 times forward, and
     takes 8 * 2^n for each gate angle that has a gradient. Simulators that merge gates need less.
-    Memory: memory_state = batch * 2^n complex numbers; memory_step = 3 times that: state, adjoint, one to work in.
+    Memory: memory_state is batch * 2^n complex numbers; memory_step what a training step takes at most by the
+    formula with which it is refused where there is less (`dopant.quantum.run.needed`), matrices of dense gates apart.
     Raises ConfigError for what is no measurement, no positive batch or shots, or no real floating dtype.
     """
     n = circuit.qubits
@@ -147,7 +149,9 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         flops_forward=forward,
         flops_step=step,
         memory_state=state,
-        memory_step=3 * state,
+        memory_step=needed(
+            circuit, batch, True, double=dtype == torch.float64, kernel=all(g.steps is not None for g in circuit)
+        ),
     )
 
 

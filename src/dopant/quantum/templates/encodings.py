@@ -92,7 +92,8 @@ def hamiltonian_encoding(n: int, steps: int = 20, time: float | None = None, fir
     [prod_j exp(-i time/steps x_j (XX + YY + ZZ) on qubits j, j+1)]^steps. Features: n - 1, from column `first` on.
     Weights: none. time: (n - 1)/3 unless said. The starting state of every qubit is drawn uniformly on the sphere from
     `generator`, else from torch's default one, when the circuit is made. (On |0…0> the evolution would be a phase.)
-    Huang et al. 2021 (Power of data in quantum machine learning, arXiv 2011.01938), equation E2 there.
+    Huang et al. 2021 (Power of data in quantum machine learning, arXiv 2011.01938), their Heisenberg embedding with
+    20 steps.
     A Hamiltonian whose matrix the features are is `Circuit.hermitian_exp`. ConfigError for n < 2.
     """
     if _checks.count(n) < 2:
