@@ -13,6 +13,8 @@ _NAMES = {
     "CircuitLayer": ".layer",
     "Gate": ".gate",
     "Angle": ".angles",
+    "NoiseModel": ".noise",
+    "QuantumKernel": ".similarity",
     "feature": ".angles",
     "weight": ".angles",
 }

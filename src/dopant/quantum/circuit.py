@@ -31,16 +31,19 @@ class Circuit:
     ConfigError, naming gate and position, for anything that is no gate.
     """
 
-    __slots__ = ("_named", "_pending", "gates", "qubits", "weights")
+    __slots__ = ("_named", "_pending", "features", "gates", "qubits", "weights")
     qubits: int
     gates: tuple[Gate, ...]
+    features: int  # columns of the input that it needs: one more than the highest that a gate reads
     weights: int
 
     def __init__(self, qubits: int):
         self._set(_checks.count(qubits), (), 0, {}, None)
 
     def _set(self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None) -> None:
-        for name, value in (("qubits", qubits), ("gates", gates), ("weights", weights), ("_pending", pending), ("_named", named)):
+        features = max((f for gate in gates for f in gate.features), default=-1) + 1
+        values = (named, pending, features, gates, qubits, weights)
+        for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -50,11 +53,6 @@ class Circuit:
         return _rebuild, (self.qubits, self.gates, self.weights, self._pending, self._named)
 
     # what it is
-
-    @property
-    def features(self) -> int:
-        """How many columns of the input it needs: one more than the highest that a gate reads."""
-        return max((f for gate in self.gates for f in gate.features), default=-1) + 1
 
     def __len__(self) -> int:
         return len(self.gates)

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import ConfigError
 from . import _checks
+from .gates import pauli_matrix
 
 
 @dataclass(frozen=True)
@@ -136,16 +137,34 @@ def of_state(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Tensor:
     if measured.kind == "matrices":
         stack = torch.tensor(measured.matrices, dtype=psi.dtype, device=psi.device)
         return torch.einsum("bi,kij,bj->bk", psi.conj(), stack, psi).real
-    p = psi.real.square() + psi.imag.square()
+    return of_probabilities(measured, psi.real.square() + psi.imag.square(), n)
+
+
+def of_probabilities(measured: Measurement, p: torch.Tensor, n: int) -> torch.Tensor:
+    """Probabilities of all basis states (batch, 2^n) -> those that are wanted (batch, outputs)."""
     if measured.states is not None:
-        return p[:, torch.tensor(measured.states, device=psi.device)]
+        return p[:, torch.tensor(measured.states, device=p.device)]
     if measured.qubits == tuple(range(n)):
         return p
     cube = p.reshape(-1, *[2] * n)
     rest = [q + 1 for q in range(n) if q not in measured.qubits]
     cube = cube.sum(rest) if rest else cube
     kept = sorted(measured.qubits)
-    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(psi.shape[0], -1)
+    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(p.shape[0], -1)
+
+
+def matrix_of(measured: Measurement, n: int, shrink: float = 1.0) -> torch.Tensor:
+    """The observables as matrices (outputs, 2^n, 2^n), complex128. shrink: by what each letter of a Pauli string is
+    multiplied, which is what readout errors do to it."""
+    if measured.kind == "matrices":
+        if shrink != 1.0:
+            raise ConfigError("readout errors act on measured bits: write the observable as Pauli strings")
+        return torch.tensor(measured.matrices, dtype=torch.complex128)
+    found = torch.zeros(len(measured.sums), 1 << n, 1 << n, dtype=torch.complex128)
+    for k, total in enumerate(measured.sums):
+        for s, c in zip(total.strings, total.coefficients, strict=True):
+            found[k] += c * shrink ** sum(letter != "I" for letter in s) * pauli_matrix(s)
+    return found
 
 
 def _expectations(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Tensor:
@@ -155,7 +174,7 @@ def _expectations(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Ten
     values = []
     for s in strings:
         x, z = masks(s)
-        signs = 1.0 - 2.0 * _parity(rows & z).to(p.dtype)
+        signs = 1.0 - 2.0 * parity(rows & z).to(p.dtype)
         if not x:
             values.append(p @ signs)
             continue
@@ -177,7 +196,7 @@ def masks(letters: str) -> tuple[int, int]:
     return x, z
 
 
-def _parity(numbers: torch.Tensor) -> torch.Tensor:
+def parity(numbers: torch.Tensor) -> torch.Tensor:
     found = numbers.clone()
     for shift in (32, 16, 8, 4, 2, 1):
         found = found ^ (found >> shift)

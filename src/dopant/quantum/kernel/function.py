@@ -141,3 +141,20 @@ def _scattered(grad: torch.Tensor, plan: Plan, chunks: int, lanes: int, dtype: A
     cube = padded.view(chunks, lanes, plan.rows, 2)[:, :, torch.from_numpy(plan.order)].permute(0, 3, 2, 1)
     torch.from_numpy(found).copy_(cube)
     return found.reshape(chunks, -1)
+
+
+def warm_up(dtype: torch.dtype) -> None:
+    """Run every compiled function once: a circuit with rotations and phases of both kinds."""
+    from ..angles import feature, weight
+    from ..circuit import Circuit
+    from .plan import plan
+
+    circuit = Circuit(2).h(0).h(1).rz(0, feature(0)).rz(1, weight()).rx(0, weight())
+    for kind in ("z", "state"):
+        made = plan(circuit, measurement(kind, 2))
+        assert made is not None
+        x = torch.zeros(2, 1, dtype=dtype, requires_grad=True)
+        w = torch.zeros(circuit.weights, dtype=dtype, requires_grad=True)
+        with torch.enable_grad():
+            out = Run.apply(made, kind == "state", x, w)
+            torch.autograd.grad(out.abs().sum(), (x, w))

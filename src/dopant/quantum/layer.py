@@ -1,0 +1,87 @@
+"""A circuit as a layer of a network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._precision import as_parameters
+from ..errors import ConfigError
+from .circuit import Circuit
+from .observables import measurement
+from .run import Runner, inputs
+
+
+class CircuitLayer(nn.Module):
+    """Measured values of a circuit: (…, features) -> (…, outputs).
+
+    measure: "z" "x" "y" (that Pauli of every qubit), Pauli strings, Hermitian sums {string: coefficient},
+        "probabilities", ("probabilities", qubits), ("states", numbers), Hermitian matrices, "state" (complex);
+        see `observables.measurement`.
+    shots: None gives exact expectations; a number gives means over so many simulated measurements, drawn from
+        `generator` or torch's default one at each call, in training and evaluation. Their gradient is that of the exact
+        expectation.
+    noise: a NoiseModel of `dopant.quantum.noise`: exact density matrices, up to 6 qubits.
+    path: "auto", "kernel" (compiled, CPU) or "torch".
+    Parameters: weights (circuit.weights,), radians, drawn uniformly from [0, 2 pi).
+    Dtype follows the features (float32 or float64; lower precisions are computed in that of the weights). More columns
+    than the circuit reads are accepted. NaN among a sample's features gives NaN for that sample.
+    Cost: O(batch * 2^n) operations a rotation, three times that backward; memory of one state a sample.
+    Raises ConfigError for features that are too few or complex, DoesNotFit before memory is taken that is not there.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        measure: Any = "z",
+        *,
+        shots: int | None = None,
+        noise: Any = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        path: str = "auto",
+    ):
+        super().__init__()
+        if not isinstance(circuit, Circuit):
+            raise ConfigError(f"a CircuitLayer is made of a Circuit, not of {type(circuit).__name__}")
+        if dtype is not None and not dtype.is_floating_point:
+            raise ConfigError(f"dtype={dtype}: the angles of a circuit are real; take torch.float32 or torch.float64")
+        self.circuit, self.shots, self.noise = circuit, shots, noise
+        self.measured = measurement(measure, circuit.qubits)
+        self.generator = generator if shots is not None else None
+        if shots is not None:
+            from .shots import check
+
+            check(self.measured, shots)
+        if noise is not None:
+            from .noise import check as check_noise
+
+            check_noise(circuit, noise)
+        self.runner = Runner(circuit, self.measured, "torch" if noise is not None or shots is not None else path)
+        made = torch.rand(circuit.weights, generator=generator, device=generator.device if generator else device, dtype=dtype)
+        self.weights = nn.Parameter((made * (2 * math.pi)).to(device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = as_parameters(x, self.weights) if torch.is_tensor(x) else x
+        x, shape = inputs(self.circuit, x, self.weights.dtype, "CircuitLayer")
+        weights = self.weights if self.weights.dtype == x.dtype else self.weights.to(x.dtype)
+        out = self.runner(x, weights) if self.shots is None and self.noise is None else self._not_exact(x, weights)
+        return out if len(shape) == 1 else out.reshape(*shape, out.shape[-1])
+
+    def _not_exact(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        from . import noise, shots
+
+        if self.noise is not None:
+            return noise.measured(self.circuit, self.noise, self.measured, x, weights, self.shots, self.generator)
+        return shots.measured(self.circuit, self.measured, x, weights, self.shots, self.generator)
+
+    def extra_repr(self) -> str:
+        c = self.circuit
+        more = f", shots={self.shots}" if self.shots is not None else ""
+        more += f", noise={self.noise}" if self.noise is not None else ""
+        return (f"{c.features} features, {self.measured.outputs} outputs, qubits={c.qubits}, gates={len(c)}, "
+                f"weights={c.weights}, measure={self.measured.words}{more}")  # fmt: skip

@@ -1,0 +1,181 @@
+"""A circuit evaluated: which path does it, and what is refused before it begins.
+
+The compiled kernel serves the CPU in float32 and float64; the torch path everything else: other devices, dense
+matrices in the circuit, transforms of torch.func, compilation, and second derivatives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError, DoesNotFit
+from ..memory import available, show_bytes
+from . import statevector
+from .circuit import Circuit
+from .kernel import loading
+from .observables import Measurement, measurement, of_state
+
+PATHS = ("auto", "kernel", "torch")
+_LOOK = 1 << 27  # bytes: less is taken without asking how much there is
+
+
+class Runner:
+    """A circuit and what is measured, ready to run. Made once; cheap to copy (it is never changed)."""
+
+    def __init__(self, circuit: Circuit, measured: Measurement, path: str = "auto"):
+        if path not in PATHS:
+            raise ConfigError(f"path={path!r}: take one of {', '.join(map(repr, PATHS))}")
+        self.circuit, self.measured, self.path = circuit, measured, path
+        fits(circuit, 1, False)
+        self.plan: Any = None
+        self.reason = self._planned()
+        self.wants_state = not measured.diagonal
+        self._kernel: Any = None
+        self._columns: dict[torch.dtype, torch.Tensor | None] = {}
+        if path == "kernel" and self.reason:
+            raise ConfigError(f"path='kernel': {self.reason}; path='auto' uses torch where the kernel cannot help")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Runner, (self.circuit, self.measured, self.path)
+
+    def __deepcopy__(self, memo: Any) -> Runner:
+        return self
+
+    def _planned(self) -> str | None:
+        """Why there is no plan, or None."""
+        if self.path == "torch":
+            return "path='torch'"
+        if loading.refused():
+            return loading.refused()
+        dense = [f"gate {i} ({g.name!r})" for i, g in enumerate(self.circuit.gates) if g.steps is None]
+        if dense:
+            return f"{dense[0]} is a dense matrix"
+        from .kernel.plan import plan
+
+        self.plan = plan(self.circuit, self.measured)
+        return None
+
+    def chosen(self, x: torch.Tensor) -> str:
+        """ "kernel" or "torch", for these features."""
+        if self.plan is None or x.device.type != "cpu" or x.dtype not in loading.DTYPES:
+            return "torch"
+        if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
+            return "torch"
+        if torch._C._are_functorch_transforms_active():
+            return "torch"
+        return "kernel" if loading.ready(x.dtype) else "torch"
+
+    def __call__(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """features (batch, >= f), weights (w,), of one real dtype and device -> (batch, outputs)."""
+        n, wants_state = self.circuit.qubits, self.wants_state
+        if x.shape[1] > self.circuit.features:
+            x = x[:, : self.circuit.features]
+        if self.chosen(x) == "torch":
+            self._fits(x, weights, kernel=False)
+            return of_state(self.measured, statevector.state(self.circuit, x, weights), n)
+        self._fits(x, weights, kernel=True)
+        self._kernel = self._kernel or loading.module()
+        if self.plan.derived:
+            more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
+            x = torch.cat([x, torch.stack(more, -1)], -1)
+        out = self._kernel.Run.apply(self.plan, wants_state, x, weights)
+        if wants_state:
+            return of_state(self.measured, out, n)
+        columns = self._made(x.dtype)
+        return out if columns is None else out @ columns
+
+    def _made(self, dtype: torch.dtype) -> torch.Tensor | None:
+        """(words, outputs) that makes observables of the kernel's strings; None where they are the same."""
+        if dtype not in self._columns:
+            made = torch.from_numpy(self.plan.signs[:, None] * self.plan.columns)
+            same = made.shape[0] == made.shape[1] and bool((made == torch.eye(made.shape[0])).all())
+            self._columns[dtype] = None if same else made.to(dtype)
+        return self._columns[dtype]
+
+    def _fits(self, x: torch.Tensor, weights: torch.Tensor, kernel: bool) -> None:
+        training = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
+        fits(self.circuit, x.shape[0], training, x, kernel=kernel)
+
+
+def needed(circuit: Circuit, batch: int, training: bool, *, double: bool = False, kernel: bool = True) -> int:
+    """Bytes that one call takes at most, by formula.
+
+    A state is 2 * 2^n numbers. The kernel keeps the last state of every sample and works on two more of 16 samples; the
+    torch path keeps, in training, every state between its blocks of gates.
+    """
+    state = (2 if double else 1) * 8 << circuit.qubits
+    if kernel:
+        return state * (batch + 15) * (2 if training else 1) + 4 * state * 16
+    return state * batch * (2 * len(statevector.blocks(circuit)) + 2 if training else 4)
+
+
+def fits(circuit: Circuit, batch: int, training: bool, x: torch.Tensor | None = None, *, kernel: bool = True) -> None:
+    """DoesNotFit where a call would take more memory than there is, with the largest that would do."""
+    double = x is not None and x.dtype == torch.float64
+    wanted = needed(circuit, batch, training, double=double, kernel=kernel)
+    if wanted < _LOOK:
+        return
+    room = available(x.device if x is not None and x.device.type == "cuda" else "cpu")
+    if wanted <= room.bytes:
+        return
+    one = needed(circuit, 1, training, double=double, kernel=kernel)
+    most = circuit.qubits
+    while most > 1 and wanted >> (circuit.qubits - most) > room.bytes:
+        most -= 1
+    smaller = f"a batch of {max(1, batch * room.bytes // wanted)}" if one <= room.bytes else f"{most} qubits"
+    raise DoesNotFit(f"a circuit of {circuit.qubits} qubits with a batch of {batch} takes {show_bytes(wanted)} of memory, "
+                     f"and {room.where} has {show_bytes(room.bytes)} left; the largest that fits is {smaller}",
+                     needed=wanted, available=room.bytes)  # fmt: skip
+
+
+def state(circuit: Circuit, features: torch.Tensor | None, weights: torch.Tensor | None) -> torch.Tensor:
+    """See Circuit.state."""
+    x, shape = inputs(circuit, features, weights.dtype if weights is not None else torch.get_default_dtype(), "state",
+                      weights.device if weights is not None else None)  # fmt: skip
+    w = weights_of(circuit, weights, x)
+    return Runner(circuit, measurement("state", circuit.qubits))(x, w).reshape(*shape, -1)
+
+
+def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
+           device: torch.device | None = None) -> tuple[torch.Tensor, torch.Size]:  # fmt: skip
+    """features (…, >= f) as (samples, columns) of a precision that is computed in, and the leading axes.
+
+    Lower precisions become `dtype`. ConfigError for features that are missing, complex or too few.
+    """
+    if features is None:
+        if circuit.features:
+            raise ConfigError(f"{who}: the circuit reads {circuit.features} features (up to x[{circuit.features - 1}] at "
+                              f"{_first_reader(circuit)}) and was given none")  # fmt: skip
+        return torch.zeros(1, 0, dtype=dtype, device=device), torch.Size()
+    if not torch.is_tensor(features):
+        features = torch.as_tensor(features)
+    if features.is_complex():
+        raise ConfigError(f"{who}: features are {features.dtype}; angles are real: take .real, .abs() or .angle() of them")
+    if not features.dtype.is_floating_point:
+        features = features.to(dtype)
+    if features.dim() == 0 or features.shape[-1] < circuit.features:
+        raise ConfigError(f"{who}: features of shape {tuple(features.shape)}; the circuit reads {circuit.features} columns, "
+                          f"up to x[{circuit.features - 1}] at {_first_reader(circuit)}: expected (…, {circuit.features}) "
+                          "or more")  # fmt: skip
+    if features.dtype not in loading.DTYPES:
+        features = features.to(dtype)
+    return features.reshape(-1, features.shape[-1]) if features.dim() != 2 else features, features.shape[:-1]
+
+
+def _first_reader(circuit: Circuit) -> str:
+    highest = circuit.features - 1
+    return next(f"gate {i} ({g.name!r})" for i, g in enumerate(circuit.gates) if highest in g.features)
+
+
+def weights_of(circuit: Circuit, weights: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    """Weights in the precision of the features. ConfigError for the wrong number, or complex ones."""
+    found = torch.zeros(0, dtype=x.dtype, device=x.device) if weights is None else torch.as_tensor(weights)
+    if found.is_complex():
+        raise ConfigError(f"weights are {found.dtype}; the angles of a circuit are real")
+    if found.dim() != 1 or found.numel() < circuit.weights or (weights is not None and found.numel() > circuit.weights):
+        missing = f"; w[{found.numel()}] is missing" if found.dim() == 1 and found.numel() < circuit.weights else ""
+        raise ConfigError(f"weights of shape {tuple(found.shape)} for a circuit of {circuit.weights} weights: expected "
+                          f"({circuit.weights},){missing}")  # fmt: skip
+    return found.to(x)
