@@ -15,6 +15,7 @@ _NAMES = {
     "Angle": ".angles",
     "NoiseModel": ".noise",
     "QuantumKernel": ".similarity",
+    "parameter_shift": ".shift",
     "feature": ".angles",
     "weight": ".angles",
 }

@@ -93,6 +93,17 @@ class Angle:
             total = total + product
         return total
 
+    def derivative(self, by: Source) -> Angle:
+        """Its partial derivative, again an angle."""
+        found: dict[Monomial, float] = {}
+        for monomial, c in self.terms.items():
+            power = monomial.count(by)
+            if power:
+                rest = list(monomial)
+                rest.remove(by)
+                found[tuple(rest)] = found.get(tuple(rest), 0.0) + power * c
+        return Angle(found)
+
     def __add__(self, other: AngleLike) -> Angle:
         other = _operand(other)
         found = dict(self.terms)
