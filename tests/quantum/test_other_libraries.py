@@ -48,7 +48,7 @@ def qiskit_state(circuit: Circuit, x, w) -> np.ndarray:
         else:
             kind = names.get(gate.name) or getattr(lib, gate.name.upper().replace("DG", "dg") + "Gate")
             made = kind(*angles)
-        theirs.append(made.control(gate.controls) if gate.controls else made, gate.qubits)
+        theirs.append(made.control(gate.controls, annotated=False) if gate.controls else made, gate.qubits)
     state = Statevector(theirs).data.reshape([2] * n)
     return state.transpose(*reversed(range(n))).reshape(-1)
 
