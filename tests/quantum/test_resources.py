@@ -15,9 +15,10 @@ from absence import absent
 from dopant.errors import ConfigError
 from dopant.quantum import Circuit, feature, templates, weight
 from dopant.quantum._elementary import cx_of_two_qubits, elementary
-from dopant.quantum.gates import GATES
+from dopant.quantum.gates import GATES, pauli_matrix
 from dopant.quantum.resources import elementary_depth, resources
 from dopant.quantum.run import needed
+from dopant.quantum.shift import parameter_shift
 
 
 def library(name: str) -> Any:
@@ -198,6 +199,39 @@ def test_a_weight_used_twice_costs_for_both_and_an_angle_of_both_kinds_once() ->
     got = resources(c, measure="z", shots=100, batch=8)
     assert (got.evaluations_gradient, got.evaluations_weight_gradient) == (6, 4)
     assert (got.shots_forward, got.shots_gradient, got.evaluations_step) == (100, 600, 56)
+
+
+@pytest.mark.parametrize("name", [*GATES, "pauli_exp", "phase", "special_unitary", "hermitian_exp"])
+@pytest.mark.parametrize("controls", [0, 1])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own, in its jvp
+def test_evaluations_of_a_gradient_are_as_many_as_shifts_of_ours_take(name: str, controls: int) -> None:
+    c, under = Circuit(4).h(0).h(1).h(2), list(range(3, 3 + controls))
+    if name in GATES:
+        angles = [weight() + feature(0) for _ in GATES[name].angles]
+        c = c.gate(name, *range(GATES[name].qubits), *angles, controls=under)
+    elif name in ("pauli_exp", "phase"):
+        c = c.pauli_exp("XYZ" if name == "pauli_exp" else "III", weight(), controls=under)
+    else:
+        c = c.special_unitary([0, 1]) if name == "special_unitary" else c.hermitian_exp([0])
+    w = torch.rand(c.weights, dtype=torch.float64)
+    taken = parameter_shift(c, "YYYY", torch.rand(1, c.features, dtype=torch.float64), w)
+    assert resources(c, measure="YYYY").evaluations_gradient == taken.circuits
+
+
+def test_a_gate_of_few_strings_moves_the_state_within_their_algebra_only() -> None:
+    words = ["XI", "ZZ"]  # their commutator is YZ
+    theta = torch.tensor([0.4, 1.1], dtype=torch.float64)
+    gate = Circuit(2).special_unitary([0, 1], strings=words).gates[0]
+    strings = [a + b for a in "IXYZ" for b in "IXYZ"][1:]
+
+    def matrix(t: torch.Tensor) -> torch.Tensor:
+        return gate.matrix(torch.zeros(0, dtype=torch.float64), t)
+
+    for k in range(2):
+        step = 1e-6 * torch.eye(2, dtype=torch.float64)[k]
+        effective = -1j * matrix(theta).mH @ (matrix(theta + step) - matrix(theta - step)) / 2e-6
+        shares = {s: float((pauli_matrix(s) @ effective).diagonal().sum().real) / 4 for s in strings}
+        assert {s for s, v in shares.items() if abs(v) > 1e-8} == {"XI", "ZZ", "YZ"}
 
 
 def test_a_gate_of_many_strings_costs_the_strings_of_its_algebra() -> None:
