@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..errors import ConfigError
@@ -102,7 +103,8 @@ def hermitian(matrix: Any, k: int, where: str) -> torch.Tensor:
 
 def square(matrix: Any, k: int, where: str) -> torch.Tensor:
     try:
-        found = torch.as_tensor(matrix).detach().cpu().to(torch.complex128)
+        tensor = torch.as_tensor(matrix if torch.is_tensor(matrix) else np.array(matrix))
+        found = tensor.detach().cpu().to(torch.complex128)
     except (TypeError, ValueError, RuntimeError) as e:
         raise ConfigError(f"{where}: a matrix of numbers is wanted, not {type(matrix).__name__}") from e
     d = 1 << k

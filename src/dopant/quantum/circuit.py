@@ -385,11 +385,11 @@ class Circuit:
         return to_qasm(self, features, weights)
 
     @staticmethod
-    def from_qasm(text: str) -> Circuit:
-        """A circuit from OpenQASM 3."""
+    def from_qasm(text: str, weights: Iterable[str] = ()) -> Circuit:
+        """A circuit from OpenQASM 3 or 2. weights: names of inputs that are weights; see dopant.quantum.qasm.from_qasm."""
         from .qasm import from_qasm
 
-        return from_qasm(text)
+        return from_qasm(text, weights)
 
 
 def _ring(n: int) -> list[tuple[int, int]]:

@@ -119,7 +119,7 @@ class Gate:
             entries = GATES["iswap"].matrix().conj().T.tolist()
             return replace(self, name="unitary", entries=_entries(entries))
         if self.name == "unitary":
-            entries = torch.tensor(self.entries).conj().T.tolist()
+            entries = torch.tensor(self.entries, dtype=torch.complex128).conj().T.tolist()
             return replace(self, entries=_entries(entries))
         if self.data is not None:
             first, count, scale = self.data
