@@ -54,6 +54,19 @@ def test_gates_and_depth_as_drawn_are_qiskits(seed: int) -> None:
     assert (got.depth, got.gates) == (q.depth(), sum(q.count_ops().values()))
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_gates_and_depth_of_templates_are_pennylanes(n: int) -> None:
+    qml = library("pennylane")
+    names = {"RY": "ry", "Rot": "rot", "CNOT": "cx"}
+    ops = [qml.RY(0.1, q) for q in range(n)]
+    w = torch.rand(3, n, 3, dtype=torch.float64)
+    ops += qml.StronglyEntanglingLayers(w, wires=range(n)).decomposition()
+    tape = qml.tape.QuantumScript(ops)
+    got = resources(templates.angle_encoding(n).compose(templates.strongly_entangling_layers(n, 3)))
+    assert got.by_name == {names[k]: v for k, v in tape.specs["resources"].gate_types.items()}
+    assert got.depth == tape.graph.get_depth()
+
+
 @pytest.mark.parametrize("name", COMMON)
 def test_two_qubit_gates_after_decomposition_are_as_many_as_qiskits(name: str) -> None:
     qiskit = library("qiskit")
