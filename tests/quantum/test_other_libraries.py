@@ -67,12 +67,13 @@ def test_states_are_qiskits_with_their_global_phase(n):
 
 def pennylane_gate(qml, gate, angles, wires):
     named = {
-        "id": qml.Identity, "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ, "h": qml.Hadamard, "s": qml.S, "t": qml.T,
-        "sdg": lambda wires: qml.adjoint(qml.S(wires)), "tdg": lambda wires: qml.adjoint(qml.T(wires)), "sx": qml.SX,
+        "id": qml.Identity, "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ, "h": qml.Hadamard, "s": qml.S,
+        "t": qml.T, "sdg": lambda wires: qml.adjoint(qml.S(wires)), "tdg": lambda wires: qml.adjoint(qml.T(wires)), "sx": qml.SX,
         "sxdg": lambda wires: qml.adjoint(qml.SX(wires)), "rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "p": qml.PhaseShift,
         "u": qml.U3, "rot": qml.Rot, "cx": qml.CNOT, "cy": qml.CY, "cz": qml.CZ, "ch": qml.CH, "crx": qml.CRX,
         "cp": qml.ControlledPhaseShift, "cry": qml.CRY, "crz": qml.CRZ, "swap": qml.SWAP, "iswap": qml.ISWAP,
-        "rxx": qml.IsingXX, "ryy": qml.IsingYY, "rzz": qml.IsingZZ, "ccx": qml.Toffoli, "ccz": qml.CCZ, "cswap": qml.CSWAP,
+        "rxx": qml.IsingXX, "ryy": qml.IsingYY, "rzz": qml.IsingZZ, "ccx": qml.Toffoli, "ccz": qml.CCZ,
+        "cswap": qml.CSWAP,
     }  # fmt: skip
     if gate.name == "pauli_exp":
         return qml.PauliRot(angles[0], gate.letters, wires=wires)

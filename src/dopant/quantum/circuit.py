@@ -174,13 +174,20 @@ class Circuit:
         return _checks.renumbered(self, other, on, first_feature)
 
     def __add__(self, other: Circuit) -> Circuit:
-        """Both, one after the other; weights that are numbered keep their numbers, so `weight(k)` shares across both."""
-        found = self
-        for i, gate in enumerate(other.gates):
-            found = found._append(
-                _checks.moved(gate, range(self.qubits), self.qubits, f"gate {i} of the second circuit"), "+"
-            )
-        return found
+        """Both, one after the other, on the same qubits and features. Weights that were numbered by hand, `weight(k)`, keep
+        their numbers, so that the two share them; else those of the second come after those of the first.
+        ConfigError where one circuit numbers by hand and the other does not."""
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        _checks.qubits(range(other.qubits), self.qubits, "the second circuit of a sum")
+        if not (self._named or other._named):
+            return _checks.renumbered(self, other, range(other.qubits), 0)
+        if not (self._named and other._named) and self.weights and other.weights:
+            raise ConfigError("a sum of circuits of which one numbers its weights by hand, weight(k), and the other does not; "
+                              "`compose` puts the second's after the first's")  # fmt: skip
+        new = object.__new__(Circuit)
+        new._set(self.qubits, (*self.gates, *other.gates), max(self.weights, other.weights), {}, True)
+        return new
 
     def inverse(self) -> Circuit:
         """The circuit that undoes it."""

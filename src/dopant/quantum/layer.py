@@ -80,6 +80,7 @@ class CircuitLayer(nn.Module):
 
         if self.noise is not None:
             return noise.measured(self.circuit, self.noise, self.measured, x, weights, self.shots, self.generator)
+        assert self.shots is not None
         return shots.measured(self.circuit, self.measured, x, weights, self.shots, self.generator)
 
     def cost(self) -> dict[str, Any]:

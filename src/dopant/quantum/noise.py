@@ -111,7 +111,7 @@ def _misread(p: torch.Tensor, n: int, error: float) -> torch.Tensor:
     flip = torch.tensor([[1 - error, error], [error, 1 - error]], dtype=p.dtype, device=p.device)
     cube = p.reshape(-1, *[2] * n)
     for q in range(n):
-        cube = torch.tensordot(cube, flip, dims=([q + 1], [1])).movedim(-1, q + 1)
+        cube = (cube.movedim(q + 1, -1) @ flip).movedim(-1, q + 1)  # flip is symmetric
     return cube.reshape(p.shape)
 
 

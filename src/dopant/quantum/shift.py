@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ._closure import closure
 from .angles import Angle, Source
 from .circuit import Circuit
 from .gate import Gate
@@ -39,7 +40,8 @@ def parameter_shift(circuit: Circuit, measure: Any, features: torch.Tensor | Non
     """Exact derivatives of measured values by all weights and features, from shifted circuits alone.
 
     features (batch, f), weights (w,). Any gate and any angle; the dtype is that of the features. Cost: two circuits for
-    each angle of a Pauli rotation, four for a controlled one, 2 (4^k - 1) for a dense gate on k qubits.
+    each angle of a Pauli rotation, four for a controlled one, two for each string of the algebra of a
+    dense gate, 4^k - 1 at most.
     """
     dtype = weights.dtype if weights is not None else torch.get_default_dtype()
     x, _ = inputs(circuit, features, dtype, "parameter_shift")
@@ -82,8 +84,10 @@ def frequencies(gate: Gate, which: int) -> list[float]:
         return plain.matrix(torch.zeros(0, dtype=torch.float64), base + t * torch.eye(d, dtype=torch.float64)[which])
 
     zero = torch.zeros((), dtype=torch.float64)
-    u, du = torch.func.jvp(matrix, (zero,), (torch.ones_like(zero),))
-    found = torch.linalg.eigvalsh(1j * du @ u.mH)
+    with torch.enable_grad():
+        u = matrix(zero)
+        du = torch.autograd.functional.jacobian(lambda t: torch.view_as_real(matrix(t)), zero)
+    found = torch.linalg.eigvalsh(1j * torch.view_as_complex(du) @ u.mH)
     gaps = {round(float(abs(a - b)), 9) for a, b in itertools.combinations(found, 2)}
     return sorted(g for g in gaps if g > 1e-7)
 
@@ -126,7 +130,9 @@ def _chain(angle: Angle, slope: torch.Tensor, x: torch.Tensor, w: torch.Tensor, 
 def _dense(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.Tensor,
            value: Callable[[Circuit], torch.Tensor], by_weights: torch.Tensor, by_features: torch.Tensor) -> None:  # fmt: skip
     k = len(gate.targets)
-    words = ["".join(s) for s in itertools.product("IXYZ", repeat=k)][1:]
+    # what the gate's own strings generate is enough, and fewer
+    words = closure(gate.strings) if gate.strings else ["".join(s) for s in itertools.product("IXYZ", repeat=k)]
+    words = [s for s in words if set(s) != {"I"}]
     paulis = torch.stack([pauli_matrix(s) for s in words])
     # d/ds of exp(i s P) put before the gate: two shifts of pauli_exp(-2 s)
     slopes = []

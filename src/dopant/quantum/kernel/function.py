@@ -5,6 +5,7 @@ Only the last state is kept: 2 * 2^n numbers a sample. A second derivative goes 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -104,7 +105,7 @@ class _Prepared:
         a_chunk = self.plan.rows * self.lanes * (len(self.plan.ops) + 1)
         most = max(1, min(_MOST_BLOCKS, self.chunks, self.chunks * a_chunk // _BLOCK_WORK))
         edges = [self.chunks * k // most for k in range(most + 1)]
-        return list(zip(edges, edges[1:], strict=False))
+        return list(itertools.pairwise(edges))
 
 
 def _each(work: Callable[[int], None], count: int) -> None:

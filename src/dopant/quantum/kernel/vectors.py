@@ -12,7 +12,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import models, register_model
+
+intrinsic: Any = _intrinsic  # what it makes is called without the typing context
 
 LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}  # 64 bytes: a cache line, an AVX-512 register
 _LLVM = {types.float32: (ir.FloatType, "f32", 16), types.float64: (ir.DoubleType, "f64", 8)}
