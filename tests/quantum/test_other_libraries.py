@@ -32,7 +32,8 @@ def qiskit_state(circuit: Circuit, x, w) -> np.ndarray:
     from qiskit.quantum_info import Pauli, Statevector
 
     names = {"rot": None, "u": lib.UGate, "p": lib.PhaseGate, "id": lib.IGate, "cx": lib.CXGate, "ccx": lib.CCXGate,
-             "iswap": lib.iSwapGate, "cp": lib.CPhaseGate, "cswap": lib.CSwapGate, "ccz": lib.CCZGate, "swap": lib.SwapGate}  # fmt: skip
+             "iswap": lib.iSwapGate, "cp": lib.CPhaseGate, "cswap": lib.CSwapGate, "ccz": lib.CCZGate,
+             "swap": lib.SwapGate}  # fmt: skip
     n = circuit.qubits
     theirs = QuantumCircuit(n)
     for gate, angles in numbers(circuit, x, w):
@@ -68,7 +69,8 @@ def test_states_are_qiskits_with_their_global_phase(n):
 def pennylane_gate(qml, gate, angles, wires):
     named = {
         "id": qml.Identity, "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ, "h": qml.Hadamard, "s": qml.S,
-        "t": qml.T, "sdg": lambda wires: qml.adjoint(qml.S(wires)), "tdg": lambda wires: qml.adjoint(qml.T(wires)), "sx": qml.SX,
+        "t": qml.T, "sdg": lambda wires: qml.adjoint(qml.S(wires)), "sx": qml.SX,
+        "tdg": lambda wires: qml.adjoint(qml.T(wires)),
         "sxdg": lambda wires: qml.adjoint(qml.SX(wires)), "rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "p": qml.PhaseShift,
         "u": qml.U3, "rot": qml.Rot, "cx": qml.CNOT, "cy": qml.CY, "cz": qml.CZ, "ch": qml.CH, "crx": qml.CRX,
         "cp": qml.ControlledPhaseShift, "cry": qml.CRY, "crz": qml.CRZ, "swap": qml.SWAP, "iswap": qml.ISWAP,

@@ -47,7 +47,8 @@ def qubits(given: Iterable[Any], n: int, where: str) -> tuple[int, ...]:
         if w is None:
             raise ConfigError(f"{where}: a qubit is a whole number from 0 to {n - 1}, not {q!r}")
         if not 0 <= w < n:
-            raise ConfigError(f"{where}: qubit {w} is out of range; the circuit has {n} qubit{'s' * (n > 1)}, 0 to {n - 1}; "
+            raise ConfigError(f"{where}: qubit {w} is out of range; the circuit has {n} "
+                              f"qubit{'s' * (n > 1)}, 0 to {n - 1}; "
                               f"Circuit({w + 1 if w >= 0 else n}) would have it")  # fmt: skip
         if w in found:
             raise ConfigError(f"{where}: qubit {w} is named twice; a gate acts on different qubits")
@@ -86,11 +87,13 @@ def strings(given: Sequence[str] | None, k: int, where: str) -> tuple[str, ...]:
 
 
 def unitary(matrix: Any, k: int, where: str) -> tuple[tuple[complex, ...], ...]:
-    """The entries of a unitary matrix on k qubits. ConfigError for another shape, NaN, or a matrix that is not unitary."""
+    """The entries of a unitary matrix on k qubits. ConfigError for another shape, NaN, or a matrix that is not
+    unitary."""
     found = square(matrix, k, where)
     gap = float((found @ found.conj().T - torch.eye(1 << k, dtype=found.dtype)).abs().max())
     if not gap < 1e-6:
-        raise ConfigError(f"{where}: the matrix is not unitary, U U^+ differs from 1 by {gap:.2g}; for a Hermitian H use "
+        raise ConfigError(f"{where}: the matrix is not unitary, U U^+ differs from 1 by {gap:.2g}; for "
+                          f"a Hermitian H use "
                           "exp(iH), for any matrix its unitary factor (scipy.linalg.polar)")  # fmt: skip
     return tuple(tuple(complex(e) for e in row) for row in found.tolist())
 
@@ -100,7 +103,8 @@ def hermitian(matrix: Any, k: int, where: str) -> torch.Tensor:
     found = square(matrix, k, where)
     gap = float((found - found.conj().T).abs().max())
     if not gap < 1e-6:
-        raise ConfigError(f"{where}: the matrix is not Hermitian, it differs from its adjoint by {gap:.2g}; an observable is "
+        raise ConfigError(f"{where}: the matrix is not Hermitian, it differs from its adjoint by "
+                          f"{gap:.2g}; an observable is "
                           "(M + M^+)/2 of any M")  # fmt: skip
     return (found + found.conj().T) / 2
 

@@ -12,7 +12,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from ..errors import ConfigError
 
@@ -164,7 +164,7 @@ class Angle:
     __repr__ = __str__
 
 
-AngleLike = Union[Angle, float, int]
+AngleLike = Angle | float | int
 
 
 def feature(index: int) -> Angle:
@@ -187,13 +187,15 @@ def as_angle(value: Any, where: str = "angle") -> Angle:
         return value
     if hasattr(value, "detach"):
         if getattr(value, "requires_grad", False):
-            raise ConfigError(f"{where}: a tensor that wants a gradient cannot be an angle; use weight() and set it in the "
+            raise ConfigError(f"{where}: a tensor that wants a gradient cannot be an angle; use "
+                              f"weight() and set it in the "
                               "layer's `weights`, or feature(i) and pass it as input")  # fmt: skip
         value = value.detach().cpu().numpy()
     if hasattr(value, "ndim") and hasattr(value, "item"):
         if value.size != 1:
             raise ConfigError(f"{where}: an angle is one number, not an array of shape {tuple(value.shape)}; "
-                              "one gate takes one angle, use feature(i) for numbers that differ between samples")  # fmt: skip
+                              "one gate takes one angle, use feature(i) for numbers that differ between "
+                              "samples")  # fmt: skip
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = "complex" if isinstance(value, numbers.Complex) else type(value).__name__

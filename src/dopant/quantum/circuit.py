@@ -104,7 +104,8 @@ class Circuit:
         if any(has_pending(a) for a in angles) or any(has_numbered(a) for a in angles):
             pending, numbered = any(has_pending(a) for a in angles), any(has_numbered(a) for a in angles)
             if (pending and numbered) or (named is not None and named != numbered):
-                raise ConfigError(f"{where}: weight() and weight(k) in one circuit; number all of them or none, so that "
+                raise ConfigError(f"{where}: weight() and weight(k) in one circuit; number all of them "
+                                  f"or none, so that "
                                   "no two share a number by accident")  # fmt: skip
             named = numbered
         known, total = dict(self._pending), self.weights
@@ -117,7 +118,8 @@ class Circuit:
         return new
 
     def unitary(self, qubits: int | Sequence[int], matrix: Any, *, controls: int | Sequence[int] = ()) -> Circuit:
-        """A fixed unitary, (2^k, 2^k) for k qubits. ConfigError where it is not unitary to 1e-6, or of another shape."""
+        """A fixed unitary, (2^k, 2^k) for k qubits. ConfigError where it is not unitary to 1e-6, or of another
+        shape."""
         where = f"gate {len(self)} ('unitary')"
         on = _checks.as_qubits(qubits)
         return self._add("unitary", on, (), controls, entries=_checks.unitary(matrix, len(on), where))
@@ -129,7 +131,8 @@ class Circuit:
         letters = _checks.letters(letters, where)
         on = _checks.as_qubits(range(len(letters)) if qubits is None else qubits)
         if len(on) != len(letters):
-            raise ConfigError(f"{where}: {len(letters)} letters in {letters!r} for {len(on)} qubits; give one letter a qubit, "
+            raise ConfigError(f"{where}: {len(letters)} letters in {letters!r} for {len(on)} qubits; "
+                              f"give one letter a qubit, "
                               "I where nothing acts")  # fmt: skip
         return self._add("pauli_exp", on, [angle], controls, letters=letters)
 
@@ -154,7 +157,8 @@ class Circuit:
         room = 4 ** len(on)
         count = room if count is None else count
         if not 0 < count <= room or first < 0:
-            raise ConfigError(f"{where}: features {first} to {first + count - 1} for a matrix of {room} entries; take between "
+            raise ConfigError(f"{where}: features {first} to {first + count - 1} for a matrix of {room} "
+                              f"entries; take between "
                               f"1 and {room} features, from 0 on")  # fmt: skip
         scale = as_angle(scale, f"{where}, scale").constant
         return self._add("hermitian_exp", on, data=(int(first), int(count), scale))
@@ -174,7 +178,8 @@ class Circuit:
         return _checks.renumbered(self, other, on, first_feature)
 
     def __add__(self, other: Circuit) -> Circuit:
-        """Both, one after the other, on the same qubits and features. Weights that were numbered by hand, `weight(k)`, keep
+        """Both, one after the other, on the same qubits and features. Weights that were numbered by hand,
+        `weight(k)`, keep
         their numbers, so that the two share them; else those of the second come after those of the first.
         ConfigError where one circuit numbers by hand and the other does not."""
         if not isinstance(other, Circuit):
@@ -183,7 +188,8 @@ class Circuit:
         if not (self._named or other._named):
             return _checks.renumbered(self, other, range(other.qubits), 0)
         if not (self._named and other._named) and self.weights and other.weights:
-            raise ConfigError("a sum of circuits of which one numbers its weights by hand, weight(k), and the other does not; "
+            raise ConfigError("a sum of circuits of which one numbers its weights by hand, weight(k), "
+                              "and the other does not; "
                               "`compose` puts the second's after the first's")  # fmt: skip
         new = object.__new__(Circuit)
         new._set(self.qubits, (*self.gates, *other.gates), max(self.weights, other.weights), {}, True)
@@ -399,7 +405,8 @@ class Circuit:
 
     @staticmethod
     def from_qasm(text: str, weights: Iterable[str] = ()) -> Circuit:
-        """A circuit from OpenQASM 3 or 2. weights: names of inputs that are weights; see dopant.quantum.qasm.from_qasm."""
+        """A circuit from OpenQASM 3 or 2. weights: names of inputs that are weights; see
+        dopant.quantum.qasm.from_qasm."""
         from .qasm import from_qasm
 
         return from_qasm(text, weights)

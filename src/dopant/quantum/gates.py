@@ -241,7 +241,8 @@ _gate("cry", 2, "t", "Controlled RY.", _c(ry), _controlled_rotation("Y"))
 _gate("crz", 2, "t", "Controlled RZ.", _c(rz), _controlled_rotation("Z"))
 _gate("swap", 2, "", "Exchange two qubits.", _swap, lambda qubits: [("swap", *qubits)])
 _gate("iswap", 2, "", "Exchange with a phase i on |01> and |10>.",
-      constant([[1, 0, 0, 0], [0, 0, 1j, 0], [0, 1j, 0, 0], [0, 0, 0, 1]]), lambda qubits: _iswap_steps(*qubits), None)  # fmt: skip
+      constant([[1, 0, 0, 0], [0, 0, 1j, 0], [0, 1j, 0, 0], [0, 0, 0, 1]]),
+      lambda qubits: _iswap_steps(*qubits), None)  # fmt: skip
 _gate("rxx", 2, "t", "exp(-i t XX / 2).", pauli_rotation("XX"), _pauli("XX"), None)
 _gate("ryy", 2, "t", "exp(-i t YY / 2).", pauli_rotation("YY"), _pauli("YY"), None)
 _gate("rzz", 2, "t", "exp(-i t ZZ / 2).", pauli_rotation("ZZ"), _pauli("ZZ"), None)

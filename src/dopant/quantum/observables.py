@@ -83,7 +83,8 @@ def measurement(given: Any, n: int) -> Measurement:
     if isinstance(given, Sequence) and len(given) and all(hasattr(g, "shape") for g in given):
         return _matrices(given, n)
     raise ConfigError(f"measure={given!r}: take 'x', 'y', 'z', 'probabilities', 'state', Pauli strings of {n} letters, "
-                      "{string: coefficient}, ('probabilities', qubits), ('states', numbers) or Hermitian matrices")  # fmt: skip
+                      "{string: coefficient}, ('probabilities', qubits), ('states', numbers) or "
+                      "Hermitian matrices")  # fmt: skip
 
 
 def _paulis(sums: Sequence[dict[str, Any]], n: int, words: str) -> Measurement:
@@ -94,7 +95,8 @@ def _paulis(sums: Sequence[dict[str, Any]], n: int, words: str) -> Measurement:
         for s, c in terms.items():
             word = _checks.letters(s, where)
             if len(word) != n:
-                raise ConfigError(f"{where}: {s!r} has {len(word)} letters; the circuit has {n} qubits, one letter each, "
+                raise ConfigError(f"{where}: {s!r} has {len(word)} letters; the circuit has {n} qubits, "
+                                  f"one letter each, "
                                   "I where nothing is measured")  # fmt: skip
             if isinstance(c, complex) and c.imag:
                 raise ConfigError(f"{where}: the coefficient {c} of {s!r} is complex; an observable is Hermitian, its "

@@ -125,7 +125,8 @@ def fits(circuit: Circuit, batch: int, training: bool, x: torch.Tensor | None = 
     while most > 1 and wanted >> (circuit.qubits - most) > room.bytes:
         most -= 1
     smaller = f"a batch of {max(1, batch * room.bytes // wanted)}" if one <= room.bytes else f"{most} qubits"
-    raise DoesNotFit(f"a circuit of {circuit.qubits} qubits with a batch of {batch} takes {show_bytes(wanted)} of memory, "
+    raise DoesNotFit(f"a circuit of {circuit.qubits} qubits with a batch of {batch} takes "
+                     f"{show_bytes(wanted)} of memory, "
                      f"and {room.where} has {show_bytes(room.bytes)} left; the largest that fits is {smaller}",
                      needed=wanted, available=room.bytes)  # fmt: skip
 
@@ -146,7 +147,8 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
     """
     if features is None:
         if circuit.features:
-            raise ConfigError(f"{who}: the circuit reads {circuit.features} features (up to x[{circuit.features - 1}] at "
+            raise ConfigError(f"{who}: the circuit reads {circuit.features} features (up to "
+                              f"x[{circuit.features - 1}] at "
                               f"{_first_reader(circuit)}) and was given none")  # fmt: skip
         return torch.zeros(1, 0, dtype=dtype, device=device), torch.Size()
     if not torch.is_tensor(features):
@@ -158,8 +160,10 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
     if not features.dtype.is_floating_point:
         features = features.to(dtype)
     if features.dim() == 0 or features.shape[-1] < circuit.features:
-        raise ConfigError(f"{who}: features of shape {tuple(features.shape)}; the circuit reads {circuit.features} columns, "
-                          f"up to x[{circuit.features - 1}] at {_first_reader(circuit)}: expected (…, {circuit.features}) "
+        raise ConfigError(f"{who}: features of shape {tuple(features.shape)}; the circuit reads "
+                          f"{circuit.features} columns, "
+                          f"up to x[{circuit.features - 1}] at {_first_reader(circuit)}: expected (…, "
+                          f"{circuit.features}) "
                           "or more")  # fmt: skip
     if features.dtype not in loading.DTYPES:
         features = features.to(dtype)

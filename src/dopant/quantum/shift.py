@@ -128,7 +128,8 @@ def _chain(angle: Angle, slope: torch.Tensor, x: torch.Tensor, w: torch.Tensor, 
 
 
 def _dense(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.Tensor,
-           value: Callable[[Circuit], torch.Tensor], by_weights: torch.Tensor, by_features: torch.Tensor) -> None:  # fmt: skip
+           value: Callable[[Circuit], torch.Tensor], by_weights: torch.Tensor,
+           by_features: torch.Tensor) -> None:  # fmt: skip
     k = len(gate.targets)
     # what the gate's own strings generate is enough, and fewer
     words = closure(gate.strings) if gate.strings else ["".join(s) for s in itertools.product("IXYZ", repeat=k)]

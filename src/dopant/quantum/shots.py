@@ -24,7 +24,8 @@ def check(measured: Measurement, shots: Any) -> None:
     if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
         raise ConfigError(f"shots={shots!r}: take a whole number from 1 on, or None for exact expectations")
     if measured.kind == "state":
-        raise ConfigError("measure='state' with shots: a state cannot be measured in one go; take 'probabilities' or Pauli "
+        raise ConfigError("measure='state' with shots: a state cannot be measured in one go; take "
+                          "'probabilities' or Pauli "
                           "strings, or leave shots out")  # fmt: skip
 
 

@@ -39,7 +39,8 @@ CONTROLS = ["frozen", "bottleneck-mlp", "random-features", "linear-residual", "m
 
 
 class DressedCircuit(nn.Module):
-    """(..., in_features) -> (..., out_features): a linear map to the circuit's features, the circuit, a linear map back.
+    """(..., in_features) -> (..., out_features): a linear map to the circuit's features, the circuit, a linear
+    map back.
 
     A map is left out where the widths are equal. measure, shots, noise: see dopant.quantum.CircuitLayer, which holds
     the angles (`circuit.weights`, uniform in [0, 2 pi)).
@@ -47,12 +48,14 @@ class DressedCircuit(nn.Module):
     parameters.
     """
 
-    def __init__(self, in_features: int, out_features: int, circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
+    def __init__(self, in_features: int, out_features: int, circuit: Circuit, *, measure: Any = "z",
+                 shots: int | None = None,
                  noise: Any = None, bias: bool = True, generator: torch.Generator | None = None,
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None):  # fmt: skip
         super().__init__()
         if measure == "state":
-            raise ConfigError("measure='state' gives complex amplitudes; a layer of a network takes 'z', Pauli strings or "
+            raise ConfigError("measure='state' gives complex amplitudes; a layer of a network takes "
+                              "'z', Pauli strings or "
                               "'probabilities'")  # fmt: skip
         self.in_features, self.out_features = in_features, out_features
         start = Start(generator)
@@ -119,7 +122,8 @@ def _filled(old: nn.Module, signature: Any, name: str, found: Circuit, measure: 
     if reason:
         raise SlotMismatch(f"{name!r} cannot fill this slot: {reason}")
     assert isinstance(old, nn.Linear)
-    return DressedCircuit(old.in_features, old.out_features, found, measure=measure, shots=shots, bias=old.bias is not None,
+    return DressedCircuit(old.in_features, old.out_features, found, measure=measure, shots=shots,
+                          bias=old.bias is not None,
                           generator=generator, device=old.weight.device, dtype=old.weight.dtype)  # fmt: skip
 
 

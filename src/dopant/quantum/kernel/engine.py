@@ -31,7 +31,8 @@ def angles_of_weights(base, wptr, widx, wcoef, weights, out):
 
 @_jit
 def shared_phases(half, groups, pat, rows, tables, cos, sin):
-    """cos and sin (tables * rows) of the phases that all samples share. groups: (table, strings, offset in pat, row)."""
+    """cos and sin (tables * rows) of the phases that all samples share. groups: (table, strings, offset in
+    pat, row)."""
     re, im = np.empty(64), np.empty(64)
     tre, tim = np.ones(rows), np.zeros(rows)
     for d in range(tables):
@@ -185,7 +186,8 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
 
 
 @_jit
-def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin, rows, scales,
+def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin,
+             rows, scales,
              lanes, lo, hi, states, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
     """Derivatives for chunks lo … hi - 1, added to gfeatures (batch, f), gweights (w,) and pgrad (tables * rows).
 
@@ -219,7 +221,8 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
         else:
             p.copy(lams[chunk], 0, lam, 2 * rows)
         p.clear(grad, 0, nrows)
-        run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work, prefix, grad,
+        run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work,
+                     prefix, grad,
                      pgrad)  # fmt: skip
         for r in range(nrows):
             s = 0.0

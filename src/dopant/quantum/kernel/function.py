@@ -24,7 +24,8 @@ _BLOCK_WORK, _MOST_BLOCKS = 1 << 19, 8
 
 
 class Run(torch.autograd.Function):
-    """(plan, wants state, features (batch, f), weights (w,)) -> expectations (batch, strings) or states (batch, 2^n)."""
+    """(plan, wants state, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
+    (batch, 2^n)."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -40,7 +41,8 @@ class Run(torch.autograd.Function):
 
         def work(k: int) -> None:
             lo, hi = blocks[k]
-            engine.forward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+            engine.forward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr,
+                           plan.fidx, plan.fcoef,
                            x, prepared.cos, prepared.sin, rows, plan.scales, lanes, lo, hi, keep,
                            states if keep else states[k : k + 1], out, prepared.tiny)  # fmt: skip
 
@@ -74,8 +76,10 @@ class Run(torch.autograd.Function):
 
         def work(k: int) -> None:
             lo, hi = blocks[k]
-            engine.backward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
-                            plan.wptr, plan.widx, plan.wcoef, x, prepared.cos, prepared.sin, rows, plan.scales, lanes, lo, hi,
+            engine.backward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr,
+                            plan.fidx, plan.fcoef,
+                            plan.wptr, plan.widx, plan.wcoef, x, prepared.cos, prepared.sin, rows, plan.scales,
+                            lanes, lo, hi,
                             states, gout, lams, gx, gw[k], pgrad[k], plan.largest, prepared.tiny)  # fmt: skip
 
         _each(work, len(blocks))

@@ -86,7 +86,8 @@ def _prepare(dtype: torch.dtype, known: bool) -> None:
         try:
             with _alone(known):
                 if not known:
-                    print(f"dopant: compiling the circuit kernel for {str(dtype).removeprefix('torch.')} on this machine, once "
+                    print(f"dopant: compiling the circuit kernel for "
+                          f"{str(dtype).removeprefix('torch.')} on this machine, once "
                           f"(about 15 s; kept in {folder()})", file=sys.stderr, flush=True)  # fmt: skip
                 found = module()
                 if found is None:

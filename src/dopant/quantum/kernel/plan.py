@@ -55,7 +55,8 @@ class Plan:
 
     @property
     def flops(self) -> float:
-        """Of one forward pass of one sample: 4 a row and rotation (two real multiply-adds), 6 a row and table of phases.
+        """Of one forward pass of one sample: 4 a row and rotation (two real multiply-adds), 6 a row and table
+        of phases.
 
         Backward un-computes state and adjoint and takes the derivatives: three times that.
         """
@@ -263,7 +264,8 @@ def _finish(circuit: Circuit, derived: list[Angle], building: _Building, measure
         circuit, derived,
         np.asarray(building.ops, np.int64).reshape(-1, 6), _joined(building.idx), _joined(building.pat),
         groups, building.tables,
-        np.asarray(mops, np.int64).reshape(-1, 3), words, signs, columns, base, sampled, fptr, fidx, fcoef, wptr, widx, wcoef,
+        np.asarray(mops, np.int64).reshape(-1, 3), words, signs, columns, base, sampled, fptr, fidx, fcoef,
+        wptr, widx, wcoef,
         building.scales, building.largest, order,
     )  # fmt: skip
 
