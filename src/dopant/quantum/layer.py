@@ -11,6 +11,7 @@ from torch import nn
 from .._precision import as_parameters
 from ..errors import ConfigError
 from .circuit import Circuit
+from .kernel.loading import DTYPES
 from .observables import measurement
 from .run import Runner, inputs
 
@@ -78,6 +79,28 @@ class CircuitLayer(nn.Module):
         if self.noise is not None:
             return noise.measured(self.circuit, self.noise, self.measured, x, weights, self.shots, self.generator)
         return shots.measured(self.circuit, self.measured, x, weights, self.shots, self.generator)
+
+    def cost(self) -> dict[str, Any]:
+        """What the circuit would take on a device, and the tier of evidence of what is computed here."""
+        r = self.circuit.resources(measure=self.measured, shots=self.shots)
+        tier = "noisy" if self.noise is not None else "finite shots" if self.shots is not None else "exact expectation"
+        return {
+            "qubits": r.qubits,
+            "gates": r.gates,
+            "two_qubit_gates": r.two_qubit_gates,
+            "depth": r.depth,
+            "circuits_per_sample": r.evaluations_forward,
+            "circuits_per_gradient": r.evaluations_gradient,
+            "shots": self.shots or 0,
+            "tier": tier,
+        }
+
+    def flops(self, batch: int) -> dict[str, dict[str, float]]:
+        """What the compiled kernel does, which no counter sees; the torch path's work is counted like any other."""
+        if self.runner.plan is None or self.weights.device.type != "cpu" or self.weights.dtype not in DTYPES:
+            return {"forward": {"elementwise": 0.0}, "backward": {"elementwise": 0.0}}
+        forward = self.runner.plan.flops * batch
+        return {"forward": {"elementwise": forward}, "backward": {"elementwise": 3.0 * forward}}
 
     def extra_repr(self) -> str:
         c = self.circuit

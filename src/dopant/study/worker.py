@@ -85,6 +85,7 @@ def _run_one(
     import torch
 
     from .. import pretrained
+    from ..quantum.kernel import loading as circuit_kernel
     from ..streams import Streams
     from .keeper import Heartbeat, Keeper
     from .store import Store
@@ -98,6 +99,7 @@ def _run_one(
         _give_back(store, lease)
         raise
     torch.set_num_threads(max(1, int(description.get("threads") or 1)))
+    circuit_kernel.wait()  # a trial that began on one path of circuits and went on on another would not repeat
     try:
         beating = Heartbeat(lambda: Store.open(store.folder), lease, keeper, on_beat=on_beat)
         with beating, pretrained.places(store.folder):

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from ..._precision import as_parameters, no_autocast
 from ...errors import ConfigError, SlotMismatch
 from ...registry import component
+from ._dressed import Start
 from .reupload_linear import refuse_linear
 
 _MOST_QUBITS = 20  # 16 MiB a state; a batch keeps many
@@ -65,7 +66,7 @@ class PennyLaneQNode(nn.Module):
         if qnode is None:
             qnode, weight_shapes, inputs = _usual(qml, qubits), {"weights": (layers, qubits, 3)}, qubits
         inputs = in_features if inputs is None else inputs
-        start = _Start(generator)
+        start = Start(generator)
         self.before = start.linear(in_features, inputs, True) if in_features != inputs else nn.Identity()
         self.qnode = qnode
         self.weights = nn.ParameterDict({n: start.angles(s) for n, s in (weight_shapes or {}).items()})
@@ -123,26 +124,6 @@ class PennyLaneQNode(nn.Module):
         shots = known.total_shots or 0
         return {"qubits": self.qubits, "circuits_per_sample": 1, "shots": shots,
                 "tier": "finite shots" if shots else "exact"}  # fmt: skip
-
-
-class _Start:
-    """Starting values, all from one generator."""
-
-    def __init__(self, generator: torch.Generator | None):
-        self.generator = generator
-
-    def angles(self, shape: Any) -> nn.Parameter:
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        sizes = () if sizes == (1,) else sizes
-        return nn.Parameter(torch.rand(sizes, generator=self.generator) * (2 * math.pi))
-
-    def linear(self, width: int, to: int, bias: bool) -> nn.Linear:
-        layer: Any = nn.utils.skip_init(nn.Linear, width, to, bias=bias)
-        bound = width**-0.5  # torch's own start of weight and bias
-        with torch.no_grad():
-            for parameter in layer.parameters():
-                parameter.uniform_(-bound, bound, generator=self.generator)
-        return layer
 
 
 def _pennylane() -> Any:

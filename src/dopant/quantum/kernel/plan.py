@@ -55,6 +55,16 @@ class Plan:
     order: np.ndarray
 
     @property
+    def flops(self) -> float:
+        """Of one forward pass of one sample: 4 a row and rotation (two real multiply-adds), 6 a row and table of phases.
+
+        Backward un-computes state and adjoint and takes the derivatives: three times that.
+        """
+        rotations = sum(op[1] for op in self.ops if op[0] == ROTATE)
+        phases = sum(1 for op in self.ops if op[0] in (SHARED, SAMPLE))
+        return float(self.rows * (4 * rotations + 6 * phases + 2 + 4 * len(self.mops)))
+
+    @property
     def rows(self) -> int:
         return 1 << self.circuit.qubits
 

@@ -1,0 +1,69 @@
+"""How large the gradients of a circuit are at random starts: whether it lies on a barren plateau."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from ..quantum.circuit import Circuit
+from ._starts import as_inputs, drawn, many
+
+
+@dataclass(frozen=True)
+class GradientVariance:
+    """variance, mean, error: (outputs, weights), float64: of the derivative of each output by each weight over random
+    starts, and the standard error of the variance. starts: how many."""
+
+    variance: torch.Tensor
+    mean: torch.Tensor
+    error: torch.Tensor
+    starts: int
+
+    def __str__(self) -> str:
+        v = self.variance
+        if not v.numel():
+            return "no weights"
+        return f"variance of the gradient {float(v.mean()):.3g} (from {float(v.min()):.3g} to {float(v.max()):.3g}) " \
+               f"over {self.starts} starts"  # fmt: skip
+
+
+def gradient_variance(circuit: Circuit, measure: Any, starts: int = 200, generator: torch.Generator | None = None, *,
+                      features: torch.Tensor | None = None) -> GradientVariance:  # fmt: skip
+    """The variance of d<measure>/d weight over weights drawn uniformly from [0, 2 pi), in double precision.
+
+    measure: as for a layer; "ZI…I" is one observable, "z" one a qubit. features: (f,), one sample for all starts; drawn
+    like the weights where None. McClean et al. 2018 (arXiv 1803.11173): where the parts of the circuit before and
+    after a rotation are 2-designs on dimension d = 2^n, the variance for a Pauli string is d^2 / (2 (d^2 - 1) (d + 1)),
+    about 2^-(n+1); a circuit much above that can be trained from a random start with few shots.
+    Cost: a forward and an `outputs`-fold backward pass of `starts` samples, with the weights as inputs.
+    Draws from `generator`, else from torch's default one. Raises ConfigError for fewer than 2 starts and for
+    measure="state".
+    """
+    count = many(starts, "starts", 2)
+    layer = as_inputs(circuit).layer(measure=measure, dtype=torch.float64)
+    found = []
+    for rows in drawn(circuit, count, features, generator):
+        with torch.enable_grad():
+            x = rows.requires_grad_()
+            outputs = layer(x)
+            if outputs.is_complex():
+                raise ConfigError(
+                    f"gradient_variance: measure={measure!r} gives complex amplitudes; take real observables"
+                )
+            parts = [
+                torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True, allow_unused=True)[0]
+                if outputs.requires_grad
+                else None
+                for k in range(outputs.shape[1])
+            ]
+        parts = [torch.zeros_like(rows) if p is None else p for p in parts]
+        found.append(torch.stack(parts, 1)[..., circuit.features :].detach())
+    gradients = torch.cat(found)
+    mean = gradients.mean(0)
+    squares = (gradients - mean).square()
+    variance = squares.sum(0) / (count - 1)
+    error = (squares - squares.mean(0)).square().mean(0).sqrt() / count**0.5
+    return GradientVariance(variance, mean, error, count)
