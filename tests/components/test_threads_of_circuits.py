@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dopant.components.quantum import _propagate
 from dopant._threads import over_chunks
+from dopant.components.quantum import _propagate
 from dopant.components.quantum.reupload_linear import ReuploadLinear
 
 

@@ -77,7 +77,9 @@ def test_single_precision_agrees_with_double_to_its_own(n):
 def test_gradients_pass_finite_differences_at_angles_where_a_tangent_is_infinite():
     circuit = Circuit(2).ry(0, feature(0)).ry(1, weight()).cx(0, 1).rx(0, weight()).ry(1, feature(1)).rx(1, weight())
     layer = circuit.layer(path="kernel", dtype=torch.float64)
-    x = torch.tensor([[torch.pi, 0.3], [-torch.pi, torch.pi], [3 * torch.pi, 0.0]], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor(
+        [[torch.pi, 0.3], [-torch.pi, torch.pi], [3 * torch.pi, 0.0]], dtype=torch.float64, requires_grad=True
+    )
     w = torch.tensor([torch.pi, torch.pi, 0.2], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: layer.runner(x, w), (x, w))
 

@@ -15,9 +15,12 @@ from absence import absent
 from dopant.errors import ConfigError
 from dopant.quantum import Circuit, feature, templates, weight
 from dopant.quantum._elementary import cx_of_two_qubits, elementary
-from dopant.quantum.gates import GATES
+from dopant.quantum.gates import GATES, pauli_matrix
 from dopant.quantum.resources import elementary_depth, resources
 from dopant.quantum.run import needed
+from dopant.quantum.shift import parameter_shift
+from dopant.quantum.statevector import state
+from dopant.quantum.templates.encodings import multiplexed
 
 
 def library(name: str) -> Any:
@@ -27,6 +30,7 @@ def library(name: str) -> Any:
         absent(name)
 
 
+NONE = torch.zeros(0, dtype=torch.float64)
 COMMON = [g for g in GATES if g not in ("rot", "u")]
 
 
@@ -48,6 +52,19 @@ def test_gates_and_depth_as_drawn_are_qiskits(seed: int) -> None:
     got = c.resources()
     assert got.by_name == dict(q.count_ops())
     assert (got.depth, got.gates) == (q.depth(), sum(q.count_ops().values()))
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_gates_and_depth_of_templates_are_pennylanes(n: int) -> None:
+    qml = library("pennylane")
+    names = {"RY": "ry", "Rot": "rot", "CNOT": "cx"}
+    ops = [qml.RY(0.1, q) for q in range(n)]
+    w = torch.rand(3, n, 3, dtype=torch.float64)
+    ops += qml.StronglyEntanglingLayers(w, wires=range(n)).decomposition()
+    tape = qml.tape.QuantumScript(ops)
+    got = resources(templates.angle_encoding(n).compose(templates.strongly_entangling_layers(n, 3)))
+    assert got.by_name == {names[k]: v for k, v in tape.specs["resources"].gate_types.items()}
+    assert got.depth == tape.graph.get_depth()
 
 
 @pytest.mark.parametrize("name", COMMON)
@@ -101,6 +118,37 @@ def test_the_elementary_form_of_a_controlled_gate_reaches_only_what_it_may(name:
     assert {q for e in found.events for q in e} == set(range(n))
 
 
+@pytest.mark.parametrize("controls", [1, 2, 3])
+def test_the_elementary_form_of_phases_and_rotations_under_controls_is_enough(controls: int) -> None:
+    """With angles put into the one-qubit gates of the form, the same matrix comes out."""
+    n, t = controls + 1, 0.7
+    above = list(range(controls))
+    for name in ("p", "rz"):
+        gate = Circuit(n).gate(name, controls, t, controls=above).gates[0]
+        diagonal = gate.matrix(NONE, NONE).diagonal()
+        phases, c = torch.angle(diagonal), Circuit(n)
+        for q in reversed(range(n)):
+            pairs = phases.reshape(-1, 2)
+            phases = pairs.mean(1)
+            if name == "p" or q == controls:  # a rotation has no phase left for its controls
+                c = multiplexed(c, "rz", pairs[:, 1] - pairs[:, 0], list(range(q)), q)
+        assert tuple(g.qubits for g in c) == elementary(gate).events
+        uniform = Circuit(n)
+        for q in range(n):
+            uniform = uniform.h(q)
+        got = state(uniform.compose(c), NONE[None], NONE)[0] * 2 ** (n / 2)
+        want = torch.exp(-1j * phases) * diagonal
+        torch.testing.assert_close(got, want.to(got.dtype), atol=1e-12, rtol=0)
+
+
+def test_a_swap_with_a_phase_is_a_rotation_under_a_control_between_two_cx() -> None:
+    mine = Circuit(2).cx(0, 1).crx(1, 0, -math.pi).cx(0, 1)
+    basis = [Circuit(2), Circuit(2).x(1), Circuit(2).x(0), Circuit(2).x(0).x(1)]
+    rows = [state(c.compose(mine), NONE[None], NONE)[0] for c in basis]
+    want = Circuit(2).iswap(0, 1).gates[0].matrix(NONE, NONE)
+    torch.testing.assert_close(torch.stack(rows, 1), want, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("word", ["Z", "XY", "XIZ", "YYZX", "III"])
 def test_a_rotation_about_a_string_takes_two_cx_for_each_letter_after_the_first(word: str) -> None:
     qml = library("pennylane")
@@ -147,7 +195,7 @@ def test_the_cx_of_a_two_qubit_matrix_are_as_many_as_qiskit_finds(seed: int) -> 
             c = c.cx(0, 1) if i < count else c
         matrix = torch.eye(4, dtype=torch.complex128)
         for gate in c:
-            m = gate.matrix(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
+            m = gate.matrix(NONE, NONE)
             m = (
                 m
                 if len(gate.qubits) == 2
@@ -165,8 +213,7 @@ def test_the_cx_of_a_two_qubit_matrix_are_as_many_as_qiskit_finds(seed: int) -> 
 def test_a_matrix_of_a_known_gate_takes_what_the_gate_takes(name: str) -> None:
     angles = [0.7] * len(GATES[name].angles)
     gate = Circuit(2).gate(name, 0, 1, *angles).gates[0]
-    none = torch.zeros(0, dtype=torch.float64)
-    assert resources(Circuit(2).unitary([0, 1], gate.matrix(none, none))).two_qubit_gates == elementary(gate).cx
+    assert resources(Circuit(2).unitary([0, 1], gate.matrix(NONE, NONE))).two_qubit_gates == elementary(gate).cx
 
 
 def test_evaluations_of_a_gradient_are_those_of_pennylanes_parameter_shift() -> None:
@@ -198,6 +245,39 @@ def test_a_weight_used_twice_costs_for_both_and_an_angle_of_both_kinds_once() ->
     got = resources(c, measure="z", shots=100, batch=8)
     assert (got.evaluations_gradient, got.evaluations_weight_gradient) == (6, 4)
     assert (got.shots_forward, got.shots_gradient, got.evaluations_step) == (100, 600, 56)
+
+
+@pytest.mark.parametrize("name", [*GATES, "pauli_exp", "phase", "special_unitary", "hermitian_exp"])
+@pytest.mark.parametrize("controls", [0, 1])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own, in its jvp
+def test_evaluations_of_a_gradient_are_as_many_as_shifts_of_ours_take(name: str, controls: int) -> None:
+    c, under = Circuit(4).h(0).h(1).h(2), list(range(3, 3 + controls))
+    if name in GATES:
+        angles = [weight() + feature(0) for _ in GATES[name].angles]
+        c = c.gate(name, *range(GATES[name].qubits), *angles, controls=under)
+    elif name in ("pauli_exp", "phase"):
+        c = c.pauli_exp("XYZ" if name == "pauli_exp" else "III", weight(), controls=under)
+    else:
+        c = c.special_unitary([0, 1]) if name == "special_unitary" else c.hermitian_exp([0])
+    w = torch.rand(c.weights, dtype=torch.float64)
+    taken = parameter_shift(c, "YYYY", torch.rand(1, c.features, dtype=torch.float64), w)
+    assert resources(c, measure="YYYY").evaluations_gradient == taken.circuits
+
+
+def test_a_gate_of_few_strings_moves_the_state_within_their_algebra_only() -> None:
+    words = ["XI", "ZZ"]  # their commutator is YZ
+    theta = torch.tensor([0.4, 1.1], dtype=torch.float64)
+    gate = Circuit(2).special_unitary([0, 1], strings=words).gates[0]
+    strings = [a + b for a in "IXYZ" for b in "IXYZ"][1:]
+
+    def matrix(t: torch.Tensor) -> torch.Tensor:
+        return gate.matrix(NONE, t)
+
+    for k in range(2):
+        step = 1e-6 * torch.eye(2, dtype=torch.float64)[k]
+        effective = -1j * matrix(theta).mH @ (matrix(theta + step) - matrix(theta - step)) / 2e-6
+        shares = {s: float((pauli_matrix(s) @ effective).diagonal().sum().real) / 4 for s in strings}
+        assert {s for s, v in shares.items() if abs(v) > 1e-8} == {"XI", "ZZ", "YZ"}
 
 
 def test_a_gate_of_many_strings_costs_the_strings_of_its_algebra() -> None:

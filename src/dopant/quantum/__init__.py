@@ -1,6 +1,6 @@
 """Parameterised circuits inside PyTorch: values, layers, kernels, costs.
 
-    from dopant.quantum import Circuit, feature, weight
+from dopant.quantum import Circuit, feature, weight
 """
 
 from __future__ import annotations

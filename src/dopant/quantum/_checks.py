@@ -64,7 +64,9 @@ def letters(given: Any, where: str) -> str:
     found = given.upper()
     wrong = sorted(set(found) - set("IXYZ"))
     if wrong:
-        raise ConfigError(f"{where}: {wrong[0]!r} in {given!r} is no Pauli letter; use I, X, Y and Z, one for each qubit")
+        raise ConfigError(
+            f"{where}: {wrong[0]!r} in {given!r} is no Pauli letter; use I, X, Y and Z, one for each qubit"
+        )
     return found
 
 
@@ -72,7 +74,9 @@ def strings(given: Sequence[str] | None, k: int, where: str) -> tuple[str, ...]:
     """Pauli strings on k qubits, default all but the identity."""
     if given is None:
         if k > 6:
-            raise ConfigError(f"{where}: all {4**k - 1} Pauli strings on {k} qubits are too many; name some as `strings`")
+            raise ConfigError(
+                f"{where}: all {4**k - 1} Pauli strings on {k} qubits are too many; name some as `strings`"
+            )
         return tuple("".join(s) for s in itertools.product("IXYZ", repeat=k))[1:]
     found = tuple(letters(s, where) for s in given)
     bad = [s for s in found if len(s) != k]
@@ -109,7 +113,9 @@ def square(matrix: Any, k: int, where: str) -> torch.Tensor:
         raise ConfigError(f"{where}: a matrix of numbers is wanted, not {type(matrix).__name__}") from e
     d = 1 << k
     if found.shape != (d, d):
-        raise ConfigError(f"{where}: a matrix on {k} qubit{'s' * (k > 1)} has shape ({d}, {d}), not {tuple(found.shape)}")
+        raise ConfigError(
+            f"{where}: a matrix on {k} qubit{'s' * (k > 1)} has shape ({d}, {d}), not {tuple(found.shape)}"
+        )
     if not bool(torch.isfinite(torch.view_as_real(found)).all()):
         raise ConfigError(f"{where}: the matrix has entries that are NaN or infinite")
     return found

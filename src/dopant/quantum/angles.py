@@ -156,7 +156,9 @@ class Angle:
         parts = []
         for monomial, c in sorted(self.terms.items(), key=lambda t: (len(t[0]), [_key(s) for s in t[0]])):
             names = "*".join(str(s) for s in monomial)
-            parts.append(f"{c:.6g}" if not names else names if c == 1 else f"-{names}" if c == -1 else f"{c:.6g}*{names}")
+            parts.append(
+                f"{c:.6g}" if not names else names if c == 1 else f"-{names}" if c == -1 else f"{c:.6g}*{names}"
+            )
         return " + ".join(parts).replace("+ -", "- ")
 
     __repr__ = __str__

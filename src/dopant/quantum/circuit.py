@@ -15,7 +15,7 @@ import torch
 
 from ..errors import ConfigError, UnknownName
 from . import _checks
-from .angles import Angle, AngleLike, as_angle, has_numbered, has_pending, number, weight
+from .angles import AngleLike, as_angle, has_numbered, has_pending, number, weight
 from .gate import SPECIAL, Gate
 from .gates import GATES
 
@@ -40,7 +40,9 @@ class Circuit:
     def __init__(self, qubits: int):
         self._set(_checks.count(qubits), (), 0, {}, None)
 
-    def _set(self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None) -> None:
+    def _set(
+        self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None
+    ) -> None:
         features = max((f for gate in gates for f in gate.features), default=-1) + 1
         values = (named, pending, features, gates, qubits, weights)
         for name, value in zip(self.__slots__, values, strict=True):
@@ -82,7 +84,7 @@ class Circuit:
         wanted = kind.qubits + len(kind.angles)
         if len(arguments) != wanted:
             names = [f"qubit {i}" for i in range(kind.qubits)] + list(kind.angles)
-            missing = f"; {', '.join(names[len(arguments):])} missing" if len(arguments) < wanted else ""
+            missing = f"; {', '.join(names[len(arguments) :])} missing" if len(arguments) < wanted else ""
             raise ConfigError(f"{where} takes {kind.qubits} qubit{'s' * (kind.qubits > 1)} and "
                               f"{len(kind.angles)} angle{'s' * (len(kind.angles) != 1)}, not {len(arguments)} "
                               f"arguments{missing}")  # fmt: skip
@@ -166,14 +168,18 @@ class Circuit:
         features read from column `first_feature` on. ConfigError where `other` has more qubits than are given."""
         on = _checks.qubits(range(other.qubits) if qubits is None else qubits, self.qubits, "compose")
         if len(on) != other.qubits:
-            raise ConfigError(f"compose: a circuit of {other.qubits} qubits on {len(on)} qubits; name one qubit for each")
+            raise ConfigError(
+                f"compose: a circuit of {other.qubits} qubits on {len(on)} qubits; name one qubit for each"
+            )
         return _checks.renumbered(self, other, on, first_feature)
 
     def __add__(self, other: Circuit) -> Circuit:
         """Both, one after the other; weights that are numbered keep their numbers, so `weight(k)` shares across both."""
         found = self
         for i, gate in enumerate(other.gates):
-            found = found._append(_checks.moved(gate, range(self.qubits), self.qubits, f"gate {i} of the second circuit"), "+")
+            found = found._append(
+                _checks.moved(gate, range(self.qubits), self.qubits, f"gate {i} of the second circuit"), "+"
+            )
         return found
 
     def inverse(self) -> Circuit:

@@ -277,7 +277,14 @@ def _controlled_pauli(controls: Sequence[int], letters: dict[int, str], angle: A
     return found
 
 
-_gate("ccx", 3, "", "Toffoli.", lambda: controlled(_x(), 2), lambda qubits: controlled_steps(qubits[:2], [("x", qubits[2])]))
+_gate(
+    "ccx",
+    3,
+    "",
+    "Toffoli.",
+    lambda: controlled(_x(), 2),
+    lambda qubits: controlled_steps(qubits[:2], [("x", qubits[2])]),
+)
 _gate("ccz", 3, "", "Doubly controlled Z.", lambda: controlled(_z(), 2),
       lambda qubits: controlled_steps(qubits[:2], _p_steps(qubits[2], number(PI))), None)  # fmt: skip
 _gate("cswap", 3, "", "Fredkin.", lambda: controlled(_swap()),

@@ -63,7 +63,9 @@ class CircuitLayer(nn.Module):
 
             check_noise(circuit, noise)
         self.runner = Runner(circuit, self.measured, "torch" if noise is not None or shots is not None else path)
-        made = torch.rand(circuit.weights, generator=generator, device=generator.device if generator else device, dtype=dtype)
+        made = torch.rand(
+            circuit.weights, generator=generator, device=generator.device if generator else device, dtype=dtype
+        )
         self.weights = nn.Parameter((made * (2 * math.pi)).to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,9 @@ class NoiseModel:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ConfigError(f"NoiseModel: {name}={value!r} is no probability from 0 to 1")
         if self.readout > 0.5:
-            raise ConfigError(f"NoiseModel: readout={self.readout} is above 0.5; exchange the meaning of the bit instead")
+            raise ConfigError(
+                f"NoiseModel: readout={self.readout} is above 0.5; exchange the meaning of the bit instead"
+            )
 
 
 def check(circuit: Circuit, noise: Any) -> None:
@@ -74,7 +76,9 @@ def _depolarised(rho: torch.Tensor, qubits: tuple[int, ...], n: int, p: float) -
     order = [*qubits, *(q + n for q in qubits), *rest, *(q + n for q in rest)]
     cube = rho.reshape(batch, *[2] * (2 * n)).permute(0, *[q + 1 for q in order]).reshape(batch, 1 << k, 1 << k, -1)
     traced = cube.diagonal(dim1=1, dim2=2).sum(-1)
-    mixed = torch.eye(1 << k, dtype=rho.dtype, device=rho.device)[None, :, :, None] * traced[:, None, None, :] / (1 << k)
+    mixed = (
+        torch.eye(1 << k, dtype=rho.dtype, device=rho.device)[None, :, :, None] * traced[:, None, None, :] / (1 << k)
+    )
     out = ((1 - p) * cube + p * mixed).reshape(batch, *[2] * (2 * n))
     return out.permute(0, *[order.index(q) + 1 for q in range(2 * n)]).reshape(batch, -1)
 

@@ -68,7 +68,12 @@ def measurement(given: Any, n: int) -> Measurement:
         return _paulis([{given: 1.0}], n, given)
     if isinstance(given, dict):
         return _paulis([given], n, "a Hermitian sum")
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str) and given[0] in ("probabilities", "states"):
+    if (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and isinstance(given[0], str)
+        and given[0] in ("probabilities", "states")
+    ):
         return _some(given[0], given[1], n)
     if hasattr(given, "shape"):
         stack = torch.as_tensor(given)
@@ -119,7 +124,9 @@ def _some(kind: str, given: Any, n: int) -> Measurement:
         states.append(number)
     if not states:
         raise ConfigError("measure=('states', …): no state is named")
-    return Measurement("probabilities", len(states), qubits=tuple(range(n)), states=tuple(states), words="chosen states")
+    return Measurement(
+        "probabilities", len(states), qubits=tuple(range(n)), states=tuple(states), words="chosen states"
+    )
 
 
 def _matrices(given: Any, n: int) -> Measurement:

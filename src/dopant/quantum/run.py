@@ -152,7 +152,9 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
     if not torch.is_tensor(features):
         features = torch.as_tensor(features)
     if features.is_complex():
-        raise ConfigError(f"{who}: features are {features.dtype}; angles are real: take .real, .abs() or .angle() of them")
+        raise ConfigError(
+            f"{who}: features are {features.dtype}; angles are real: take .real, .abs() or .angle() of them"
+        )
     if not features.dtype.is_floating_point:
         features = features.to(dtype)
     if features.dim() == 0 or features.shape[-1] < circuit.features:

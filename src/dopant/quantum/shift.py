@@ -155,7 +155,9 @@ def _dense(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.T
 
     given = [a.value(x, w) for a in gate.angles]
     for b in range(x.shape[0]):
-        theta = torch.tensor([float(v[b]) if torch.is_tensor(v) and v.dim() else float(v) for v in given], dtype=torch.float64)
+        theta = torch.tensor(
+            [float(v[b]) if torch.is_tensor(v) and v.dim() else float(v) for v in given], dtype=torch.float64
+        )
         by_angles = (slopes[b].double() @ _shares(of_angles, theta, paulis).mT).to(slopes)  # (outputs, angles)
         for i, angle in enumerate(gate.angles):
             _chain(angle, by_angles[None, :, i], x[b : b + 1], w, by_weights[b : b + 1], by_features[b : b + 1])

@@ -62,7 +62,9 @@ def from_density_or_state(what: Measurement, psi: torch.Tensor, n: int, shots: i
         for entries in what.matrices:
             eigenvalues, vectors = torch.linalg.eigh(torch.tensor(entries, dtype=torch.complex128, device=psi.device))
             vectors = vectors.to(psi.dtype)
-            values.append(frequency(outcome(turned(psi, vectors.mH)), shots, generator) @ eigenvalues.to(psi.real.dtype))
+            values.append(
+                frequency(outcome(turned(psi, vectors.mH)), shots, generator) @ eigenvalues.to(psi.real.dtype)
+            )
         return torch.stack(values, -1)
     strings = sorted({s for total in what.sums for s in total.strings})
     means = torch.zeros(psi.shape[0], len(strings), dtype=psi.real.dtype, device=psi.device)

@@ -31,7 +31,9 @@ class QuantumKernel:
     ConfigError for inputs with too few columns, that are not finite, or weights of the wrong number.
     """
 
-    def __init__(self, circuit: Circuit, *, kind: str = "fidelity", gamma: float = 1.0, weights: Any = None, block: int = 4096):
+    def __init__(
+        self, circuit: Circuit, *, kind: str = "fidelity", gamma: float = 1.0, weights: Any = None, block: int = 4096
+    ):
         if kind not in KINDS:
             raise ConfigError(f"QuantumKernel: kind={kind!r}; take one of {', '.join(map(repr, KINDS))}")
         if not gamma > 0:

@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from . import _eigenvectors, _series
 from ..._precision import no_autocast
 from ..._threads import over_chunks
+from . import _eigenvectors, _series
 
 _CACHED = 2**18  # entries of the samples' matrices worked on at a time: they then stay in the L2 cache
 

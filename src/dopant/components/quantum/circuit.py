@@ -58,7 +58,9 @@ class DressedCircuit(nn.Module):
         start = Start(generator)
         self.before = start.map(in_features, circuit.features) if circuit.features else _Nothing()
         self.circuit = circuit.layer(measure, shots=shots, noise=noise, generator=generator)
-        self.circuit.generator = None  # shots are drawn from torch's default generator at each call, which the caller seeds
+        self.circuit.generator = (
+            None  # shots are drawn from torch's default generator at each call, which the caller seeds
+        )
         self.after = start.map(self.circuit.measured.outputs, out_features, bias)
         self.to(device=device, dtype=dtype)
 
@@ -88,10 +90,14 @@ def built(circuit: Any, qubits: int, layers: int, encoding: str, ansatz: str, re
             try:
                 text = Path(text).read_text()
             except (OSError, ValueError) as error:
-                raise ConfigError(f"circuit={circuit!r} is neither OpenQASM 3 text nor a file that can be read ({error})") from None
+                raise ConfigError(
+                    f"circuit={circuit!r} is neither OpenQASM 3 text nor a file that can be read ({error})"
+                ) from None
         return Circuit.from_qasm(text)
     if circuit is not None:
-        raise ConfigError(f"circuit={circuit!r}: give a dopant.quantum.Circuit, OpenQASM 3 text or the path of its file")
+        raise ConfigError(
+            f"circuit={circuit!r}: give a dopant.quantum.Circuit, OpenQASM 3 text or the path of its file"
+        )
     for kind, name, known in (("encoding", encoding, ENCODINGS), ("ansatz", ansatz, ANSATZES)):
         if name not in known:
             raise UnknownName(kind, str(name), known)

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..._precision import no_autocast
 from ...errors import ConfigError, SlotMismatch
 from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp_column
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from ..._precision import no_autocast
 from .pauli import pauli_sum
 
 _QUBITS = 2

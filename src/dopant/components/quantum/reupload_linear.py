@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..._precision import as_parameters
 from ...errors import ConfigError, SlotMismatch
 from ...registry import component
 from ._draw import normal
 from ._exponential import hermitian_exp
 from ._general import general_exp
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from ..._precision import as_parameters
 from ._propagate import propagate
 from .pauli import pauli_sum
 

@@ -18,6 +18,7 @@ from .vectors import load, spread
 _jit: Any = njit(nogil=True, error_model="numpy", cache=True)
 _part: Any = njit(nogil=True, inline="never", error_model="numpy", cache=True)
 
+
 @_jit
 def angles_of_weights(base, wptr, widx, wcoef, weights, out):
     """out[row] = half of (base + sum of coefficients times weights), float64."""
@@ -124,7 +125,9 @@ def run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre,
 
 
 @_part
-def run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work, prefix, grad, pgrad):
+def run_backward(
+    ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work, prefix, grad, pgrad
+):
     """Undo all operations on psi and lam, adding the derivatives by row to grad (lanes) and pgrad (shared phases)."""
     for o in range(ops.shape[0] - 1, -1, -1):
         kind, a, b, c, d, e = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]

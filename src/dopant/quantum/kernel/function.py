@@ -63,7 +63,11 @@ class Run(torch.autograd.Function):
         gw = np.zeros((len(blocks), weights.numel()))
         pgrad = np.zeros((len(blocks), plan.tables * rows))
         if ctx.wants_state:
-            lams, gout, mops = _scattered(grad, plan, prepared.chunks, lanes, x.dtype), np.zeros((0, 0), x.dtype), plan.mops[:0]
+            lams, gout, mops = (
+                _scattered(grad, plan, prepared.chunks, lanes, x.dtype),
+                np.zeros((0, 0), x.dtype),
+                plan.mops[:0],
+            )
         else:
             lams, gout, mops = np.zeros((0, 0), x.dtype), grad.contiguous().numpy(), plan.mops
 
@@ -113,7 +117,9 @@ def _each(work: Callable[[int], None], count: int) -> None:
         over_chunks(work, range(count), torch.device("cpu"))
 
 
-def _again(plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor) -> tuple[Any, ...]:
+def _again(
+    plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor
+) -> tuple[Any, ...]:
     """The gradient as operations that can be differentiated again."""
     wanted = [t for t in (features, weights) if t.requires_grad]
     psi = statevector.state(plan.circuit, features, weights)
@@ -137,7 +143,9 @@ def _gathered(states: np.ndarray, plan: Plan, batch: int, lanes: int) -> torch.T
 def _scattered(grad: torch.Tensor, plan: Plan, chunks: int, lanes: int, dtype: Any) -> np.ndarray:
     """The reverse of _gathered, padding with zeros."""
     found = np.zeros((chunks, 2, plan.rows, lanes), dtype)
-    padded = torch.nn.functional.pad(torch.view_as_real(grad.resolve_conj()), (0, 0, 0, 0, 0, chunks * lanes - grad.shape[0]))
+    padded = torch.nn.functional.pad(
+        torch.view_as_real(grad.resolve_conj()), (0, 0, 0, 0, 0, chunks * lanes - grad.shape[0])
+    )
     cube = padded.view(chunks, lanes, plan.rows, 2)[:, :, torch.from_numpy(plan.order)].permute(0, 3, 2, 1)
     torch.from_numpy(found).copy_(cube)
     return found.reshape(chunks, -1)

@@ -99,7 +99,9 @@ def _prepare(dtype: torch.dtype, known: bool) -> None:
                         _marker(dtype).write_text(f"{time.monotonic() - began:.1f} s\n")
         except Exception as error:
             _state["refused"] = f"{type(error).__name__}: {error}"
-            print(f"dopant: no compiled circuit kernel here ({_state['refused']}); torch does the work", file=sys.stderr)
+            print(
+                f"dopant: no compiled circuit kernel here ({_state['refused']}); torch does the work", file=sys.stderr
+            )
 
 
 def folder() -> Path:

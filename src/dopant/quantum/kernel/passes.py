@@ -317,5 +317,3 @@ def lane_scale(cos, row, k, scale, place):
     for j in range(1, k):
         v = mul(v, load(cos, row + j))
     store(scale, place, v)
-
-

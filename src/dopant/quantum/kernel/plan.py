@@ -6,7 +6,6 @@ Made once for a circuit and its measurement, on the CPU, with NumPy. Memory: 4 *
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-
 from typing import Any
 
 import numpy as np
@@ -225,7 +224,9 @@ def affine(circuit: Circuit) -> tuple[Circuit, list[Angle]]:
 
 
 def _measure(building: _Building, measured: Measurement, tableau: Tableau) -> tuple[list, tuple[str, ...], Any, Any]:
-    words = tuple(sorted({s for total in measured.sums for s in total.strings}, reverse=True)) if measured.diagonal else ()
+    words = (
+        tuple(sorted({s for total in measured.sums for s in total.strings}, reverse=True)) if measured.diagonal else ()
+    )
     columns = np.zeros((len(words), len(measured.sums)))
     for k, total in enumerate(measured.sums if words else ()):
         for s, c in zip(total.strings, total.coefficients, strict=True):

@@ -47,7 +47,9 @@ def load(typingctx: Any, array: Any, row: Any) -> Any:
     scalar = array.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], scalar), align=scalar.bitwidth // 8)
+        return builder.load(
+            _pointer(context, builder, signature.args[0], args[0], args[1], scalar), align=scalar.bitwidth // 8
+        )
 
     return Lanes(scalar)(array, types.intp), codegen
 
@@ -58,7 +60,9 @@ def store(typingctx: Any, array: Any, row: Any, vector: Any) -> Any:
     scalar = array.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], scalar), align=scalar.bitwidth // 8)
+        builder.store(
+            args[2], _pointer(context, builder, signature.args[0], args[0], args[1], scalar), align=scalar.bitwidth // 8
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.intp, Lanes(scalar)), codegen
