@@ -204,6 +204,26 @@ def doctor(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     print("nothing is damaged")
 
 
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    qasm: Annotated[bool, typer.Option("--qasm", help="Trained circuits as OpenQASM 3, one file each.")] = False,
+    trial: Annotated[str | None, typer.Option(help="Only this trial (default: every finished one).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to (default: qasm in the study's folder).")] = None,
+    with_: With = None,
+) -> None:
+    """Write what other tools read: the trained circuits of a study's models."""
+    from .errors import ConfigError
+    from .study.export import export_qasm
+    from .study.results import load
+
+    if not qasm:
+        raise ConfigError("export: say as what; there is --qasm")
+    _load(with_)
+    for path in export_qasm(load(folder), trial, out):
+        print(path)
+
+
 # --- papers ---------------------------------------------------------------------------------------------------------
 
 

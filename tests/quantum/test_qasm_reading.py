@@ -98,10 +98,18 @@ def test_the_end_of_a_circuit_is_passed_over():
 def test_version_two_has_its_own_words():
     found = from_qasm("""OPENQASM 2.0; include "qelib1.inc";
     qreg q[3]; creg c[3]; // comment
-    u3(pi/2, 1/2, 3) q[0]; u2(0, pi) q[1]; cu1(0.5) q[0], q[1]; cu3(1,2,3) q[1],q[2]; rzz(0.1) q[0],q[2]; sxdg q[0];
+    u3(pi/2^1, 1/2, 3) q[0]; u2(0, pi) q[1]; cu1(0.5) q[0], q[1]; cu3(1,2,3) q[1],q[2]; rzz(0.1) q[0],q[2]; sxdg q[0];
     barrier q[0],q[1]; measure q -> c;""")
     expected = Circuit(3).u(0, math.pi / 2, 0.5, 3).u(1, math.pi / 2, 0, math.pi).cp(0, 1, 0.5)
     assert found == expected.gate("u", 2, 1, 2, 3, controls=[1]).rzz(0, 2, 0.1).sxdg(0)
+
+
+def test_a_circuit_that_was_read_can_grow():
+    found = read("input float w_0; qubit q; rx(w_0) q;")
+    assert found.weights == 1 and found.ry(0, weight(1)).weights == 2
+    with pytest.raises(ConfigError, match="number all of them or none"):
+        found.ry(0, weight())
+    assert read("qubit q; x q;").rx(0, weight()) == Circuit(1).x(0).rx(0, weight(0))
 
 
 def test_hardware_qubits_are_numbered_by_themselves():

@@ -53,9 +53,10 @@ class _Program:
             self._statement()
         if not self.qubits:
             raise ConfigError("from_qasm: the text declares no qubits; begin with `qubit[2] q;`")
-        found = Circuit(self.qubits)
-        for gate in settled(self.gates, self.qubits):
-            found = found._append(gate, f"from_qasm: gate {len(found)}")
+        gates = tuple(settled(self.gates, self.qubits))
+        used = {s.index for g in gates for a in g.angles for s in a.sources if s.kind == "weight"}
+        found = object.__new__(Circuit)  # at once: a circuit that grows gate by gate is copied at each
+        found._set(self.qubits, gates, max(used, default=-1) + 1, {}, True if used else None)
         return found
 
     # statements

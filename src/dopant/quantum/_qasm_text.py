@@ -125,7 +125,7 @@ class Reader:
             if self.take("+"):
                 return self._signed()
             base = self._atom()
-            if self.at("**"):
+            if self.at("**") or (self.at("^") and not self.whole_division):  # version 2 writes ^
                 word = self.next()
                 return _power(word, base, self._signed())
             if self.at("^"):

@@ -405,8 +405,7 @@ class Circuit:
 
     @staticmethod
     def from_qasm(text: str, weights: Iterable[str] = ()) -> Circuit:
-        """A circuit from OpenQASM 3 or 2. weights: names of inputs that are weights; see
-        dopant.quantum.qasm.from_qasm."""
+        """A circuit from OpenQASM 3 or 2; `weights` names the inputs that are weights. See dopant.quantum.qasm."""
         from .qasm import from_qasm
 
         return from_qasm(text, weights)
