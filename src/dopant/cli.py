@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Stable machine-readable output.")]
+PUBLISHED_EPOCHS = (
+    "Passes over the training data, of every cell (default: the paper's usual; quantum-creep: 50, at which its torch "
+    "version was published; its Equinox version was published at 100)."
+)
 With = Annotated[list[Path] | None, typer.Option("--with", help="Python file that registers components, hosts, …")]
 
 
@@ -211,7 +215,7 @@ def doctor(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
 def reproduce(
     paper: Annotated[str, typer.Argument(help="A paper; `dopant papers` lists them.")],
     data: Annotated[str | None, typer.Option(help="One of the paper's data sets (default: its first).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data (default: as published).")] = None,
+    epochs: Annotated[int | None, typer.Option(help=PUBLISHED_EPOCHS)] = None,
     replicates: Annotated[int | None, typer.Option(help="Independent repetitions (default: as published).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
     quick: Annotated[
@@ -258,13 +262,11 @@ def reproduce(
 @app.command()
 def papers(as_json: Json = False) -> None:
     """List reproduced papers."""
-    from . import registry
+    from . import listing
 
-    rows = [
-        {"name": p.name, "doc": p.title, "source": p.source, "data": [d for d, name in p.data.items() if name]}
-        for p in registry.papers
-    ]
-    _list(rows, as_json, ("name", "doc", "source"))
+    rows = listing.paper_rows()
+    shown = rows if as_json else [row | {"epochs": listing.epochs_text(row)} for row in rows]
+    _list(shown, as_json, ("name", "doc", "source", "epochs"))
 
 
 # --- lists and looks ------------------------------------------------------------------------------------------------

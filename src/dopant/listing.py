@@ -1,4 +1,4 @@
-"""What `dopant components` and `dopant baselines` say: rows of the lists, and one entry of them in full."""
+"""What the lists of the command line say: components, baselines, papers; and one entry of them in full."""
 
 from __future__ import annotations
 
@@ -62,6 +62,28 @@ def baseline(name: str) -> dict[str, Any]:
     factory = registry.baselines.get(name)
     told = {"doc": inspect.getdoc(factory) or "", "origin": registry.baselines.origin(name)}
     return {"name": name, **told, "options": [_option(o) for o in options_of(factory)]}
+
+
+def paper_rows() -> list[dict[str, Any]]:
+    """A row for each paper. data: with published numbers. epochs: of every cell of its study, unless told otherwise;
+    published_epochs: {version: at how many its numbers were published}."""
+    from .papers.compare import published_epochs
+
+    return [
+        {
+            "name": paper.name, "doc": paper.title, "source": paper.source,
+            "data": [ours for ours, theirs in paper.data.items() if theirs],
+            "epochs": paper.study(next(iter(paper.data)), False).recipe.epochs,
+            "published_epochs": published_epochs(paper),
+        }
+        for paper in registry.papers
+    ]  # fmt: skip
+
+
+def epochs_text(row: dict[str, Any]) -> str:
+    """`50; published: torch 50, equinox 100` of a paper's row."""
+    published = ", ".join(f"{version} {epochs}" for version, epochs in row["published_epochs"].items())
+    return f"{row['epochs']}; published: {published}"
 
 
 def component_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -115,6 +115,15 @@ def load_published(path: Path) -> list[Series]:
     return found
 
 
+def published_epochs(paper: Paper) -> dict[str, int]:
+    """{version: epochs of its published curves} of the versions that the paper's cells reproduce."""
+    found = {c.variant: 0 for c in paper.counterparts.values() if c.same_recipe}
+    for series in load_published(paper.published_file):
+        if series.variant in found:
+            found[series.variant] = max(series.epochs, found[series.variant])
+    return found
+
+
 def published_of(paper: Paper, data: str, cell: str) -> Series | None:
     """The series published of this very cell on our data set `data`; None where nothing was."""
     counterpart = paper.counterparts.get(cell)
