@@ -41,7 +41,7 @@ def _simple_effects(
         for at in levels if other != factor else ():
             pairs = _pairs(factors, name, trained, factor, level, {other: at})
             if pairs:
-                of = (f"{factor}={level}", other)
+                of = (f"{factor}={level}", *(f"{other}={x}" for x in list(levels)[1:]))
                 yield _mean_effect(factors, factor, level, pairs, f" at {other}={at}", "simple", of=of, at={other})
 
 
