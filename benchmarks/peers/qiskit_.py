@@ -23,7 +23,7 @@ VERSION = f"{qiskit_machine_learning.__version__} (qiskit {qiskit.__version__})"
 
 
 def samples(qubits: int) -> int:
-    return 10 if qubits <= 4 else 2
+    return 10 if qubits <= 4 else 1
 
 
 def circuit(work: dict[str, Any]) -> tuple[QuantumCircuit, ParameterVector, ParameterVector]:
