@@ -123,6 +123,14 @@ def test_help_and_lists_answer_without_a_study(tmp_path):
     assert {r["name"] for r in json.loads(dopant("datasets", "--json", folder=tmp_path).stdout)} >= {"digits", "mnist"}
 
 
+def test_one_component_is_told_with_its_options_and_an_unknown_one_gets_the_nearest_name(tmp_path):
+    told = json.loads(dopant("components", "reupload-linear", "--json", folder=tmp_path).stdout)
+    assert {o["name"]: o["default"] for o in told["options"]}["scale_init"] == 30.0
+    shown = dopant("components", "reupload-linear", folder=tmp_path).stdout
+    assert "scale: one of 'none', 'learned'; default 'none'" in shown and "fills: Linear\n" in shown
+    refused(dopant("components", "reuplod-linear", folder=tmp_path), "'reupload-linear'")
+
+
 def test_inspect_says_what_fits_and_why_the_others_do_not(tmp_path):
     result = dopant("inspect", "--host", "creep-cnn", "--data", "digits", "--json", folder=tmp_path)
     rows = {row["slot"]: row for row in json.loads(result.stdout)}

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from .errors import DopantError, DopantWarning, UnknownName
+from .errors import ConfigError, DopantError, DopantWarning, UnknownName
 
 app = typer.Typer(
     name="dopant",
@@ -29,6 +30,10 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Stable machine-readable output.")]
+PUBLISHED_EPOCHS = (
+    "Passes over the training data, of every cell (default: the paper's usual; quantum-creep: 50, at which its torch "
+    "version was published; its Equinox version was published at 100)."
+)
 With = Annotated[list[Path] | None, typer.Option("--with", help="Python file that registers components, hosts, …")]
 
 
@@ -172,7 +177,6 @@ def report(
     format_: Annotated[str, typer.Option("--format", help="html or csv.")] = "html",
 ) -> None:
     """Write the page, or the tables, of a study again."""
-    from .errors import ConfigError
     from .study.results import load
 
     answer = load(folder)
@@ -211,7 +215,7 @@ def doctor(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
 def reproduce(
     paper: Annotated[str, typer.Argument(help="A paper; `dopant papers` lists them.")],
     data: Annotated[str | None, typer.Option(help="One of the paper's data sets (default: its first).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data (default: as published).")] = None,
+    epochs: Annotated[int | None, typer.Option(help=PUBLISHED_EPOCHS)] = None,
     replicates: Annotated[int | None, typer.Option(help="Independent repetitions (default: as published).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
     quick: Annotated[
@@ -258,13 +262,11 @@ def reproduce(
 @app.command()
 def papers(as_json: Json = False) -> None:
     """List reproduced papers."""
-    from . import registry
+    from . import listing
 
-    rows = [
-        {"name": p.name, "doc": p.title, "source": p.source, "data": [d for d, name in p.data.items() if name]}
-        for p in registry.papers
-    ]
-    _list(rows, as_json, ("name", "doc", "source"))
+    rows = listing.paper_rows()
+    shown = rows if as_json else [row | {"epochs": listing.epochs_text(row)} for row in rows]
+    _list(shown, as_json, ("name", "doc", "source", "epochs"))
 
 
 # --- lists and looks ------------------------------------------------------------------------------------------------
@@ -272,46 +274,42 @@ def papers(as_json: Json = False) -> None:
 
 @app.command()
 def components(
+    name: Annotated[str | None, typer.Argument(help="Only this one: its text, controls, paper and options.")] = None,
     fills: Annotated[str | None, typer.Option(help="Only those that fill this module class, such as Conv2d.")] = None,
     with_: With = None,
     as_json: Json = False,
 ) -> None:
-    """List what can be swapped in."""
-    from . import registry
+    """List what can be swapped in, and the baselines; or tell of one component which options it takes."""
+    from . import listing
 
     _load(with_)
-    if fills is not None:
-        from torch import nn
-
-        known = [n for n in dir(nn) if isinstance(getattr(nn, n), type)]
-        known += [c.__name__ for info in registry.components for c in _classes(info.fills)]
-        if fills not in known:
-            raise UnknownName("module class", fills, known)
-    rows = [
-        {
-            "name": info.name, "fills": _fills_text(info.fills), "mode": info.mode, "control": info.control or "",
-            "paper": info.paper or "", "controls": list(info.controls), "doc": _first_line(info.doc),
-            "origin": info.source,
-        }
-        for info in registry.list_components(fills)
-    ]  # fmt: skip
-    _list(rows, as_json, ("name", "fills", "control", "doc"))
+    if name is not None and fills is not None:
+        raise ConfigError(f"{name!r} and --fills {fills}: one component is told whole; leave one of the two out")
+    if name is not None:
+        _one(listing.component(name), as_json, listing.component_lines)
+        return
+    _list(listing.component_rows(fills), as_json, ("name", "fills", "control", "doc"))
+    if not as_json:
+        print("options of one: dopant components NAME")
+        if fills is None:
+            print("\nbaselines, whole other models on the same task (study.baselines):")
+            _list(listing.baseline_rows(), as_json, ("name", "doc"))
 
 
-def _first_line(doc: str | None) -> str:
-    return (doc or "").split("\n\n")[0].replace("\n", " ")
+@app.command()
+def baselines(
+    name: Annotated[str | None, typer.Argument(help="Only this one: its text and options.")] = None,
+    with_: With = None,
+    as_json: Json = False,
+) -> None:
+    """List whole other models that a study can be compared with; or tell of one which options it takes."""
+    from . import listing
 
-
-def _classes(fills: Any) -> list[type]:
-    return [f for f in (fills if isinstance(fills, (tuple, list)) else [fills]) if isinstance(f, type)]
-
-
-def _fills_text(fills: Any) -> str:
-    if fills is None:
-        return "anything"
-    if isinstance(fills, (tuple, list)):
-        return ", ".join(_fills_text(f) for f in fills)
-    return fills.__name__ if isinstance(fills, type) else "where it fits"
+    _load(with_)
+    if name is not None:
+        _one(listing.baseline(name), as_json, listing.baseline_lines)
+    else:
+        _list(listing.baseline_rows(), as_json, ("name", "doc"))
 
 
 @app.command()
@@ -422,11 +420,18 @@ def _load(files: list[Path] | None) -> None:
 
 
 def _named(registry: Any, files: list[Path] | None, as_json: bool) -> None:
-    import inspect as introspection
+    from .listing import named_rows
 
     _load(files)
-    rows = [{"name": name, "doc": _first_line(introspection.getdoc(registry.get(name)))} for name in registry.names()]
-    _list(rows, as_json, ("name", "doc"))
+    _list(named_rows(registry), as_json, ("name", "doc"))
+
+
+def _one(found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], Iterable[str]]) -> None:
+    if as_json:
+        _json(found)
+        return
+    for line in lines(found):
+        print(line)
 
 
 def _list(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:

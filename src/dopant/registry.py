@@ -12,7 +12,6 @@ import inspect
 import pkgutil
 import re
 import sys
-import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -22,13 +21,15 @@ from ._loading import being_loaded as being_loaded
 from ._loading import load_file as load_file
 from ._loading import load_plugins as load_plugins
 from ._loading import origin_of as origin_of
+from ._options import PASSED as PASSED
+from ._options import Option, options_of
+from ._options import check_options as check_options
 from .errors import ConfigError, UnknownName, nearest
 
 T = TypeVar("T")
 
 CONTROL_KINDS = ("same class", "surrogate", "same capacity", "ablation")
 MODES = ("replace", "wrap", "insert", "group")
-PASSED = ("generator", "target")  # parameters of a factory that dopant itself passes, beside the first two
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 _walks = 0  # walks under way: plug-ins wait for their end
@@ -152,64 +153,6 @@ def resolve_callable(reference: str) -> Callable:
     return target
 
 
-def check_options(
-    kind: str, name: str, function: Callable, options: dict[str, Any], reserved: int | set[str]
-) -> list[str]:
-    """Problems with keyword `options` of a factory: unknown names (nearest given) and missing required ones.
-
-    `reserved`: how many leading parameters, or which names, dopant itself passes.
-    """
-    try:
-        parameters = dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return []
-    names = list(parameters)
-    taken = set(names[:reserved]) if isinstance(reserved, int) else reserved
-    free = {n: p for n, p in parameters.items() if n not in taken}
-    if any(p.kind is p.VAR_KEYWORD for p in free.values()):
-        return []
-    free = {n: p for n, p in free.items() if p.kind is not p.VAR_POSITIONAL}
-    problems = []
-    for option in options:
-        if option not in free:
-            near = nearest(option, free)
-            tail = (
-                f"; did you mean {near[0]!r}?"
-                if near
-                else (f"; it takes {', '.join(free)}" if free else "; it takes none")
-            )
-            problems.append(f"{kind} {name!r} has no option {option!r}{tail}")
-    for option, parameter in free.items():
-        if parameter.default is parameter.empty and option not in options and option not in PASSED:
-            problems.append(f"{kind} {name!r} needs the option {option!r}")
-    return problems + _wrong_types(kind, name, function, {k: v for k, v in options.items() if k in free})
-
-
-def _wrong_types(kind: str, name: str, function: Callable, options: dict[str, Any]) -> list[str]:
-    """Options whose value is not of the annotated type; where an annotation cannot be resolved, nothing is said."""
-    from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
-
-    if not options:
-        return []
-    try:
-        target = function.__init__ if isinstance(function, type) else function
-        hints = typing.get_type_hints(target)
-    except Exception:  # a name that exists for type checkers only
-        return []
-    problems = []
-    for option, value in options.items():
-        if option not in hints:
-            continue
-        try:
-            TypeAdapter(hints[option], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-        except ValidationError as error:
-            first = error.errors()[0]["msg"]
-            problems.append(f"{kind} {name!r}: option {option!r}: {first[0].lower()}{first[1:]}, not {value!r}")
-        except (PydanticSchemaGenerationError, TypeError):
-            continue
-    return problems
-
-
 # --- components -----------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +180,11 @@ class ComponentInfo:
     doc: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     examples: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What a swap can set: the factory's parameters after the two that dopant passes, without `PASSED`."""
+        return options_of(self.factory, leading=2)
 
 
 KNOWN_FACTS = (

@@ -201,7 +201,9 @@ def test_two_cells_that_ask_for_the_same_trial_share_it():
     design = dp.Factorial(HOST, {"conv": CONV, "rate": RATE}, controlled=[{"factor": "conv", "level": "circuit"}])
     study = dp.Study(design, data="digits", recipe=dp.Recipe(lr=3e-3), replicates=2, controls=False)
     trials = planning.main_trials(study, {}, {})
-    assert len(trials) == 2 * 4 == planning.distinct(study) and planning.total(study) == 12
+    assert len(trials) == 2 * 4 == planning.distinct(study) == planning.total(study)
+    tuned = study.with_(tuning=dp.Tuning(lr=[3e-3, 1e-2], replicates=3))  # the arms may choose 1e-2, or share still
+    assert (planning.distinct(tuned), planning.total(tuned)) == (2 * 4 + 12, 2 * 6 + 12)
     shared = {t.cell: t.extra["also"] for t in trials if "also" in t.extra and t.replicate == 0}
     assert shared == {
         "conv=classical, rate=fast": [["conv=classical (controlled)", None]],

@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from dopant import registry
+from dopant import cli, listing, registry
 from dopant.components.quantum.reupload_linear import ReuploadLinear
 from dopant.designs import Factorial, Ladder
 from dopant.errors import ConfigError, UnknownName
@@ -195,6 +195,18 @@ def test_papers_are_listed(dopant):
     listed = json.loads(out)
     assert [p["name"] for p in listed] == ["quantum-creep"]
     assert listed[0]["data"] == ["mnist", "fashion-mnist", "cifar10"]
+
+
+def test_it_is_said_how_long_each_version_was_published_at_and_how_long_every_cell_is_trained(dopant):
+    _, out, _ = dopant("papers", "--json")
+    (row,) = json.loads(out)
+    longest = {v: max(s.epochs for s in PUBLISHED if s.variant == v) for v in ("torch", "equinox")}
+    assert row["published_epochs"] == longest
+    assert row["epochs"] == PAPER.study("mnist").recipe.epochs == row["published_epochs"]["torch"]
+    assert listing.epochs_text(row) == "50; published: torch 50, equinox 100"
+    said = cli.PUBLISHED_EPOCHS
+    assert f"quantum-creep: {longest['torch']}, at which its torch version was published" in said
+    assert f"its Equinox version was published at {longest['equinox']}" in said
 
 
 def test_a_run_on_digits_answers_resumes_and_is_recorded(dopant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,6 +15,7 @@ import dopant as dp
 from dopant.memory import Available
 from dopant.study import dry, look
 from dopant.study import forecast as forecasting
+from dopant.study import plan as planning
 from dopant.study.run import check
 
 
@@ -87,6 +88,37 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_made(tmp_path, m
     with pytest.raises(dp.StoreError, match="10 kB are free there"):
         dp.run(study(), out=tmp_path / "small", progress=None)
     assert not (tmp_path / "small").exists()
+
+
+def shared() -> dp.Study:
+    """Two learning rates of two heads, and a tuned contrast of the heads: six cells, two networks."""
+    design = dp.Factorial(
+        {"name": "mlp", "hidden": [4]}, {"head": ["linear"], "recipe.lr": [3e-3, 3e-2]},
+        controlled=[{"factor": "head", "level": "linear"}],
+    )  # fmt: skip
+    recipe = dp.Recipe(epochs=1, batch=60, lr=3e-3, device="cpu")
+    return dp.Study(design, data={"name": "digits", "limit": 120}, recipe=recipe, replicates=2, controls=False,
+                    tuning=dp.Tuning(lr=[3e-3, 1e-2], replicates=1))  # fmt: skip
+
+
+def test_cells_that_differ_in_the_learning_rate_alone_are_measured_once(monkeypatch):
+    built, checked = [], []
+    real_dry, real_refuse = dry._dry, forecasting.refuse_cell
+    monkeypatch.setattr(dry, "_dry", lambda s, cell, data: built.append(cell.name) or real_dry(s, cell, data))
+    monkeypatch.setattr(forecasting, "refuse_cell", lambda name, *a: checked.append(name) or real_refuse(name, *a))
+    rows = look.dry_steps(shared())
+    assert [row.cell for row in rows] == [cell.name for cell in planning.cells(shared())] and len(rows) == 6
+    assert built == checked == ["head=old, recipe.lr=0.003", "head=linear, recipe.lr=0.003"]
+    assert len({row.step_seconds for row in rows}) == 2
+    needs: dict = {}
+    check(shared(), needs)
+    assert set(needs) == {row.cell for row in rows}
+
+
+def test_a_trial_that_two_cells_share_is_foreseen_once(tmp_path):
+    before = look.forecast(shared(), out=tmp_path / "s", workers=1)
+    assert before is not None and before.trials == before.planned == 2 * 4 + 4  # tuning: two arms of two rates
+    assert "up to 4 trials more" in before.assumption
 
 
 def test_another_task_has_no_forecast():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -195,7 +195,11 @@ def _hold_out(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @baseline("logistic-regression")
 def logistic_regression(
-    *, C: float | str = "validation", max_iter: int = 5000, tol: float = 1e-6, standardize: bool = False
+    *,
+    C: float | Literal["validation"] = "validation",
+    max_iter: int = 5000,
+    tol: float = 1e-6,
+    standardize: bool = False,
 ) -> LogisticRegression:
     """Multinomial logistic regression on the raw inputs, by L-BFGS (scikit-learn) to convergence.
 

@@ -45,8 +45,10 @@ class Contrast:
 
     swap: how the effect is called, such as `head=reupload-linear`. role: "level"; "main", the mean effect of a level
     over cells that differ in other things too (one Holm family with the levels); "interaction" (a family of its own);
-    or in no family "control", "variant" or "baseline". missing_controls: sentences, why one is not there.
-    of: of an interaction, the main effects that it belongs to.
+    or in no family "control", "variant", "simple" or "baseline". missing_controls: sentences, why one is not there.
+    of: of an interaction, the main effects that it belongs to; of a simple effect its own, then the other factor's.
+    simple: of a main effect, its simple effects at each level of each other factor, which become effects only where an
+    interaction with that factor is found.
     plus, minus: where `cell` and `versus` name no cells but weighted sums of some, those as (cell, weight).
     """
 
@@ -59,6 +61,7 @@ class Contrast:
     of: tuple[str, ...] = ()
     plus: tuple[tuple[str, float], ...] = ()
     minus: tuple[tuple[str, float], ...] = ()
+    simple: tuple[Contrast, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError, hint, nearest
-from ..recipe import RESULT_NEUTRAL, RecipeTable
 from ..registry import components
-from .base import Cell, Contrast, Filling, Spec, as_spec, controls_of
-
-OLD = "old"  # the level at which a slot keeps its old module
-RECIPE = "recipe."
-Levels = dict[str, dict[str, Any]]  # {level: {slot, "slot:option" or "recipe.key": value}}
-Place = dict[str, str]  # {factor: level}
+from .base import Cell, Contrast, Filling, Spec, controls_of
+from .comparisons import interactions, main_effects
+from .levels import OLD, RECIPE, Levels, Place, is_place, key_problems, place_problems, read_levels
 
 
 @dataclass(frozen=True)
@@ -64,14 +60,14 @@ class Factorial:
         if problems:
             raise ConfigError(problems)
         only = [] if self.only is None else self.only
-        if isinstance(only, (str, Mapping)) or not all(_is_place(pattern) for pattern in only):
+        if isinstance(only, (str, Mapping)) or not all(is_place(pattern) for pattern in only):
             raise ConfigError(f"design.only: a list of tables {{factor = 'level'}} is expected, not {self.only!r}")
         if isinstance(self.controlled, (str, Mapping)) or not isinstance(self.controlled, Sequence):
             raise ConfigError(f"design.controlled: a list of tables is expected, not {self.controlled!r}")
         read: dict[str, Levels] = {}
         for name, levels in self.factors.items():
             try:
-                read[name] = _levels(name, levels)
+                read[name] = read_levels(name, levels)
             except ConfigError as error:
                 problems += [f"design.factors.{name}: {p}" for p in error.problems]
         if problems:
@@ -91,7 +87,7 @@ class Factorial:
                 f"{where}: 'factor' and 'level' are needed, 'versus' and 'at' possible; got {list(table)}"
             )
         words = [table[k] for k in ("factor", "level", "versus") if k in table]
-        if not all(isinstance(word, str) for word in words) or not _is_place(table.get("at", {})):
+        if not all(isinstance(word, str) for word in words) or not is_place(table.get("at", {})):
             raise ConfigError(f"{where}: names are expected, and at = {{factor = 'level'}}; got {dict(table)!r}")
         name = table["factor"]
         first = next(iter(self.factors.get(name, {"": {}})))
@@ -191,12 +187,10 @@ class Factorial:
     # --- contrasts --------------------------------------------------------------------------------------------------
 
     def contrasts(self, controls: Any = True) -> list[Contrast]:
-        """Main effects and controlled contrasts (the Holm family), then interactions of two factors.
-
-        A main effect is the mean over all places where both levels were trained with everything else equal. An
-        interaction is the difference of differences: how much more one factor's level is worth at the other's.
-        """
-        found = [c for factor, levels in self.factors.items() for c in self._main(factor, list(levels))]
+        """Main effects, with their simple effects, and controlled contrasts (the Holm family), then interactions of two
+        factors; see `comparisons`."""
+        trained = {self.name(place) for place in self.places()}
+        found = [c for factor in self.factors for c in main_effects(self.factors, self.name, trained, factor)]
         for controlled in self._sound():
             beside, why_not = [], []
             for cell, problem in self._control_cells(controlled, controls):
@@ -207,55 +201,7 @@ class Factorial:
             cell, versus = self._arm(controlled, controlled.level), self._arm(controlled, controlled.versus)
             found.append(Contrast(cell, cell, versus, tuple(beside), "level", tuple(why_not)))
             found += [Contrast(c, c, versus, (), "control") for c in beside]
-        return found + list(self._interactions())
-
-    def _main(self, factor: str, levels: list[str]) -> Iterator[Contrast]:
-        trained = {self.name(p) for p in self.places()}
-        rest = {f: list(v) for f, v in self.factors.items() if f != factor}
-        for level in levels[1:]:
-            pairs = []
-            for others in _combinations(rest):
-                pair = tuple(self.name(self._ordered({**others, factor: at})) for at in (level, levels[0]))
-                if trained.issuperset(pair):
-                    pairs.append(pair)
-            if not pairs:
-                continue
-            if len(self.factors) == 1:
-                yield Contrast(level, level, levels[0])
-                continue
-            whole = len(pairs) == len(list(_combinations(rest)))
-            cell, versus = f"{factor}={level}", f"{factor}={levels[0]}"
-            if not whole:  # the partners differ from level to level, and so must the names of their means
-                some = f"{len(pairs)} cell{'s' if len(pairs) > 1 else ''}"
-                cell, versus = f"{cell} ({some})", f"{versus} (the same {some} as for {level})"
-            plus, minus = zip(*pairs, strict=True)
-            role = "main" if len(pairs) > 1 else "level"
-            yield Contrast(f"{factor}={level}", cell, versus, role=role, plus=_mean(plus), minus=_mean(minus))
-
-    def _interactions(self) -> Iterator[Contrast]:
-        trained = {self.name(p) for p in self.places()}
-        for one, two in itertools.combinations(self.factors, 2):
-            rest = {f: list(v) for f, v in self.factors.items() if f not in (one, two)}
-            for a, b in itertools.product(list(self.factors[one])[1:], list(self.factors[two])[1:]):
-                a0, b0 = next(iter(self.factors[one])), next(iter(self.factors[two]))
-                found: dict[tuple[str, str], list[str]] = {}
-                for others in _combinations(rest):
-                    corners = {
-                        (x, y): self.name(self._ordered({**others, one: x, two: y})) for x in (a, a0) for y in (b, b0)
-                    }
-                    if trained.issuperset(corners.values()):
-                        for corner, cell in corners.items():
-                            found.setdefault(corner, []).append(cell)
-                if found:
-                    added = _mean(found[a, b0]) + _mean(found[a0, b]) + _mean(found[a0, b0], -1)
-                    label = f"{one}={a} x {two}={b}"
-                    yield Contrast(
-                        label, label, f"{one}={a} + {two}={b}", role="interaction",
-                        of=(f"{one}={a}", f"{two}={b}"), plus=_mean(found[a, b]), minus=added,
-                    )  # fmt: skip
-
-    def _ordered(self, place: Place) -> Place:
-        return {factor: place[factor] for factor in self.factors}
+        return found + list(interactions(self.factors, self.name, trained))
 
     # --- checks and texts -------------------------------------------------------------------------------------------
 
@@ -277,9 +223,9 @@ class Factorial:
             for key in dict.fromkeys(k for settings in levels.values() for k in settings):
                 if owners.setdefault(key, factor) != factor:
                     found.append(f"design.factors: {key!r} is set by {owners[key]!r} and by {factor!r}")
-                found += _key_problems(f"design.factors.{factor}", key)
+                found += key_problems(f"design.factors.{factor}", key)
         for pattern in self.only or ():
-            found += self._place_problems(pattern, "design.only")
+            found += place_problems(self.factors, pattern, "design.only")
         for number, controlled in enumerate(self.controlled, start=1):
             found += self._problems_of(controlled, f"design.controlled.{number}")
         if found:
@@ -321,21 +267,12 @@ class Factorial:
 
     def _problems_of(self, controlled: Controlled, where: str) -> list[str]:
         place = {controlled.factor: controlled.level, **controlled.at}
-        found = self._place_problems(place, where) + self._place_problems({controlled.factor: controlled.versus}, where)
+        found = place_problems(self.factors, place, where)
+        found += place_problems(self.factors, {controlled.factor: controlled.versus}, where)
         if controlled.factor in controlled.at:
             found.append(f"{where}.at: {controlled.factor!r} is the factor that is compared")
         if not found and controlled.level == controlled.versus:
             found.append(f"{where}: level and versus are both {controlled.level!r}")
-        return found
-
-    def _place_problems(self, place: Mapping[str, str], where: str) -> list[str]:
-        found = []
-        for factor, level in place.items():
-            if factor not in self.factors:
-                found.append(f"{where}: there is no factor {factor!r}{hint(nearest(factor, self.factors))}")
-            elif level not in self.factors[factor]:
-                known = list(self.factors[factor])
-                found.append(f"{where}: factor {factor!r} has no level {level!r}; it has {', '.join(map(repr, known))}")
         return found
 
     def summary(self) -> str:
@@ -354,74 +291,3 @@ class Factorial:
                 {"factor": c.factor, "level": c.level, "versus": c.versus, "at": dict(c.at)} for c in self.controlled
             ]
         return table
-
-
-def _mean(cells: Sequence[str], sign: int = 1) -> tuple[tuple[str, float], ...]:
-    return tuple((cell, sign / len(cells)) for cell in cells)
-
-
-def _is_place(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(w, str) for pair in value.items() for w in pair)
-
-
-def _combinations(factors: Mapping[str, list[str]]) -> Iterator[Place]:
-    for levels in itertools.product(*factors.values()):
-        yield dict(zip(factors, levels, strict=True))
-
-
-def _levels(factor: str, levels: Any) -> Levels:
-    """The levels of one factor, named."""
-    if isinstance(levels, Mapping):
-        found: Levels = {}
-        for name, settings in levels.items():
-            if not isinstance(settings, Mapping):
-                raise ConfigError(f"level {name!r} is a table of what it sets, such as {{head = 'linear'}}")
-            found[str(name)] = {key: _value(key, value) for key, value in settings.items()}
-    elif isinstance(levels, (list, tuple)):
-        values = [_value(factor, value) for value in levels]
-        plain = factor.startswith(RECIPE) or ":" in factor
-        if not plain and OLD not in values:
-            values.insert(0, OLD)
-        names = [_called(value) for value in values]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ConfigError(f"the level {twice[0]!r} is there twice")
-        found = {n: {} if not plain and v == OLD else {factor: v} for n, v in zip(names, values, strict=True)}
-    else:
-        raise ConfigError(f"levels are a list, or a table of named ones, not {levels!r}")
-    if not found:
-        raise ConfigError("there is no level; name at least one")
-    return found
-
-
-def _value(key: str, value: Any) -> Any:
-    if key.startswith(RECIPE) or ":" in key:
-        return value
-    if value is None or value == OLD:
-        return OLD
-    if not isinstance(value, (str, Mapping)):
-        near = nearest(key.partition(".")[2] or key, RecipeTable.model_fields, 1)
-        raise ConfigError(
-            f"{key!r} = {value!r}: a slot takes a component's name or a table; what is no slot is written "
-            "'recipe.KEY' or 'slot:option'"
-            + (f"; did you mean 'recipe.{near[0]}'?" if near else "; data and host are no factors")
-        )
-    return as_spec(value)
-
-
-def _called(value: Any) -> str:
-    if not isinstance(value, dict):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    options = ",".join(f"{k}={v}" for k, v in value.items() if k != "component")
-    return value["component"] + (f":{options}" if options else "")
-
-
-def _key_problems(where: str, key: str) -> list[str]:
-    if not key.startswith(RECIPE):
-        return []
-    name = key.removeprefix(RECIPE)
-    if name not in RecipeTable.model_fields:
-        return [f"{where}: the recipe has no key {name!r}" + hint(nearest(name, RecipeTable.model_fields))]
-    if name in RESULT_NEUTRAL:
-        return [f"{where}: {key!r} cannot be a factor, because it makes no other trial; set it in [recipe]"]
-    return []

@@ -185,6 +185,17 @@ def may_fill(info: ComponentInfo, class_name: str) -> bool:
     return not reasons or not all(reasons)
 
 
+def filled_classes(info: ComponentInfo) -> list[str]:
+    """torch's classes among the probes' slots that the component fills, sorted; of a group those of its members."""
+    modules = [
+        module
+        for _, _, old, _, _, wrong in places(info)
+        if not wrong
+        for module in (old.values() if info.mode == "group" else (old,))
+    ]
+    return sorted({type(m).__name__ for m in modules if type(m).__module__.startswith("torch.nn.")})
+
+
 def check(info: ComponentInfo, *, quick: bool = False, seed: int = 0) -> list[LawResult]:
     """Every law on the component, in each slot of the probes that it fills, with its examples of options.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from ..errors import ConfigError
+from ..study.results import status_of
 from ..study.statistics import ALPHA
 from .paper import Counterpart, Paper
 
@@ -49,6 +50,10 @@ class Measured:
     """One measured cell. curves: {metric: (replicate, epoch)} of the replicates that have reached every epoch of it.
 
     metric: the accuracy that stands beside the published one. finished: replicates whose trial has ended.
+    failed: those of them that failed as the task declares (such as a loss that is not finite). In `metric` they count
+    as `failure_value` from the epoch on that they did not finish; other metrics are without them. complete: `metric` of
+    the others alone, (replicate, epoch). lost: trials that a crash or an error of the code ended; they say nothing of
+    the cell and are left out.
     """
 
     cell: str
@@ -57,6 +62,10 @@ class Measured:
     images: int | None = None
     seconds: float | None = None
     finished: int = 0
+    failed: int = 0
+    lost: int = 0
+    failure_value: float | None = None
+    complete: np.ndarray | None = None
 
     @property
     def replicates(self) -> int:
@@ -103,6 +112,15 @@ def load_published(path: Path) -> list[Series]:
             Series(row["variant"], row["data"], row["level"], row["distinct"], row["repeats"], curves,
                    row.get("duplicates", ""))
         )  # fmt: skip
+    return found
+
+
+def published_epochs(paper: Paper) -> dict[str, int]:
+    """{version: epochs of its published curves} of the versions that the paper's cells reproduce."""
+    found = {c.variant: 0 for c in paper.counterparts.values() if c.same_recipe}
+    for series in load_published(paper.published_file):
+        if series.variant in found:
+            found[series.variant] = max(series.epochs, found[series.variant])
     return found
 
 
@@ -165,9 +183,10 @@ def _sd(values: np.ndarray) -> float:
 
 
 def measured_of(answer: Any) -> dict[str, Measured]:
-    """{cell: its curves} of a study, finished or not; cells without a finished epoch are left out.
+    """{cell: its curves} of a study, finished or not; cells without a finished epoch or a failed trial are left out.
 
-    The accuracy is the test set's where it was read every epoch, else the validation set's.
+    The accuracy is the test set's where it was read every epoch, else the validation set's. A failed trial is scored as
+    the study's own effects score it.
     """
     metrics, trials = answer.metrics, answer.trials
     column = "test_accuracy" if "test_accuracy" in metrics else "validation_accuracy"
@@ -178,20 +197,49 @@ def measured_of(answer: Any) -> dict[str, Measured]:
         part = metrics[(metrics["cell"] == cell) & (metrics["epoch"] >= 1)]
         own = trials[trials["cell"] == cell]
         done = own[own["status"] == "done"]
-        if not len(part):
+        failed, lost = _ended_badly(own)
+        if not len(part) and not len(failed):
             continue
-        if len(done):  # only replicates that ended: one under way would shorten the curve of all
+        every = part
+        if len(done) or len(failed):  # only replicates that ended: one under way would shorten the curve of all
             part = part[part["trial"].isin(done["trial"])]
         names = [column, *(c for c in part.columns if c.startswith(("train_", "state_norm")) or c == "test_loss")]
         # a metric of other cells' slots is all missing here
         curves = {c: _wide(part, c) for c in dict.fromkeys(names) if part[c].notna().any()}
+        more: dict[str, Any] = {"lost": len(lost)}
+        if len(failed):
+            value = float(answer.failure_value(column.partition("_")[2]))
+            complete = curves.get(column, np.empty((0, answer.config.recipe.epochs)))
+            curves[column] = np.vstack([complete, _failures(every, failed, column, value, complete.shape[1])])
+            more |= {"failed": len(failed), "failure_value": value, "complete": complete}
+        if column not in curves:
+            continue
         seconds = done["seconds"].mean() if len(done) and "seconds" in done else None
         images = done["n_train"].iloc[0] if len(done) and "n_train" in done else None
         found[cell] = Measured(
             cell, column, curves, None if images is None else int(images), None if seconds is None else float(seconds),
-            len(done),
+            len(done) + len(failed), **more,
         )  # fmt: skip
     return found
+
+
+def _ended_badly(own: Any) -> tuple[Any, Any]:
+    """(trials that failed as the task declares, trials that were lost) of those of a cell."""
+    reasons = own["reason"] if "reason" in own else [None] * len(own)
+    said = [status_of({"state": s, "reason": r}) for s, r in zip(own["status"], reasons, strict=True)]
+    return own[[s == "failed" for s in said]], own[[s == "lost" for s in said]]
+
+
+def _failures(part: Any, failed: Any, column: str, value: float, epochs: int) -> np.ndarray:
+    """(replicate, epoch) of failed trials: what they had measured, and `value` from the epoch on that they lack."""
+    rows = np.full((len(failed), epochs), value)
+    for row, trial in zip(rows, failed["trial"], strict=True):
+        known = part[part["trial"] == trial].set_index("epoch")[column]
+        for e in range(1, epochs + 1):
+            if e not in known or not math.isfinite(known[e]):
+                break
+            row[e - 1] = known[e]
+    return rows
 
 
 def _wide(part: Any, column: str) -> np.ndarray:
@@ -205,6 +253,8 @@ COLUMNS = (
     "cell", "epoch", "comparable", "same_recipe", "published_variant", "published_level", "published_n",
     "published_accuracy", "published_accuracy_sd", "published_train_loss", "measured_n", "measured_metric",
     "measured_accuracy", "measured_accuracy_sd", "measured_train_loss", "difference", "low", "high", "interval",
+    "failed", "failure_value", "complete_n", "complete_accuracy", "complete_accuracy_sd", "complete_difference",
+    "complete_low", "complete_high", "complete_interval",
 )  # fmt: skip
 
 
@@ -239,8 +289,24 @@ def curve_table(paper: Paper, data: str, measured: Mapping[str, Measured], compa
                 row["measured_train_loss"] = float(have.curves["train_loss"][:, e].mean())
             if alike and found is not None:
                 row |= {"difference": found.mean, "low": found.low, "high": found.high, "interval": found.kind}
-            rows.append(row)
+            rows.append(row | _sensitivity(have, series if alike else None, e))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _sensitivity(have: Measured, series: Series | None, e: int) -> dict[str, Any]:
+    """Of a row of `curve_table`: how many trials failed, and what complete cases alone would say, at epoch e + 1."""
+    if not have.failed or have.complete is None:
+        return {"failed": 0}
+    row = {"failed": have.failed, "failure_value": have.failure_value, "complete_n": len(have.complete)}
+    if not len(have.complete):
+        return row
+    values = have.complete[:, e]
+    row |= {"complete_accuracy": float(values.mean()), "complete_accuracy_sd": _sd(values)}
+    if series is not None:
+        gap = differences(series, have.complete)[e]
+        row |= {"complete_difference": gap.mean, "complete_low": gap.low, "complete_high": gap.high,
+                "complete_interval": gap.kind}  # fmt: skip
+    return row
 
 
 def _same_metric(have: Measured) -> bool:
@@ -252,6 +318,13 @@ def last_common(series: Series | None, have: Measured | None) -> Difference | No
     if series is None or have is None or not _same_metric(have) or not have.epochs:
         return None
     return differences(series, have.curves[have.metric])[-1]
+
+
+def complete_cases(series: Series | None, have: Measured | None) -> Difference | None:
+    """`last_common` of the replicates that did not fail; None where none failed, or all."""
+    if have is None or not have.failed or have.complete is None or not len(have.complete):
+        return None
+    return last_common(series, replace(have, curves={have.metric: have.complete}))
 
 
 def kinds_used(found: Sequence[Difference | None]) -> list[str]:

@@ -17,6 +17,7 @@ from .compare import (
     Difference,
     Measured,
     Series,
+    complete_cases,
     curve_table,
     kinds_used,
     last_common,
@@ -35,6 +36,7 @@ class Line:
 
     same_recipe: whether the two may be compared: a series of this very cell, and a run on the whole data.
     near: where nothing was published of the cell, the series that a remark names beside it.
+    complete: the difference of complete cases alone, where a trial failed.
     """
 
     cell: str
@@ -43,6 +45,7 @@ class Line:
     measured: Measured | None
     difference: Difference | None
     near: Series | None = None
+    complete: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -75,22 +78,24 @@ class Reproduction:
     def _cell(self, line: Line) -> dict[str, Any]:
         have, series = line.measured, line.series
         found: dict[str, Any] = {"cell": line.cell, "same_recipe": line.same_recipe}
-        found |= {"measured": None, "published": None, "difference": None}
+        found |= {"measured": None, "published": None, "difference": None, "complete_cases": None}
         if have is not None and have.epochs:
             values = have.curves[have.metric]
             found["measured"] = {
                 "metric": have.metric, "epochs": have.epochs, "replicates": have.replicates, "images": have.images,
                 "seconds": have.seconds, "mean": values.mean(0).tolist(),
                 "sd": values.std(0, ddof=1).tolist() if have.replicates > 1 else None,
+                "failed": have.failed, "lost": have.lost, "failure_value": have.failure_value,
             }  # fmt: skip
         if series is not None:
             found["published"] = {
                 "variant": series.variant, "level": series.level, "runs": series.distinct, "epochs": series.epochs,
                 "mean": list(series.curves["test_accuracy"]), "sd": list(series.curves["test_accuracy_sd"]),
             }  # fmt: skip
-        if line.difference is not None:
-            known = dataclasses.asdict(line.difference) | {"inside": line.difference.inside}
-            found["difference"] = {k: None if isinstance(v, float) and v != v else v for k, v in known.items()}
+        for name, gap in (("difference", line.difference), ("complete_cases", line.complete)):
+            if gap is not None:
+                known = dataclasses.asdict(gap) | {"inside": gap.inside}
+                found[name] = {k: None if isinstance(v, float) and v != v else v for k, v in known.items()}
         return found
 
 
@@ -209,9 +214,9 @@ def beside_each_other(paper: Paper, data: str, answer: Any) -> Reproduction:
     lines = []
     for cell in (c.name for c in answer.cells):
         series, have = published_of(paper, data, cell), measured.get(cell)
-        difference = last_common(series, have) if comparable else None
+        difference, complete = (last_common(series, have), complete_cases(series, have)) if comparable else (None, None)
         alike = comparable and series is not None
-        lines.append(Line(cell, series, alike, have, difference, near_of(paper, data, cell)))
+        lines.append(Line(cell, series, alike, have, difference, near_of(paper, data, cell), complete))
     remarks = paper.remarks(data, measured)
     return Reproduction(paper, data, answer, lines, comparable, remarks, [], answer.folder / CURVES)
 

@@ -19,12 +19,38 @@ def notes(found: Reproduction) -> list[str]:
     elif not found.comparable:
         lines.append("A smoke run, on few images and with short circuits: it shows that everything works, so no "
                      "difference is given; leave --quick out to measure.")  # fmt: skip
+    lines += [said for line in found.lines for said in ended_badly(line)]
     lines += [beside(line) for line in found.lines if line.near is not None]
     duplicates = dict.fromkeys(
         f"{s.variant}, {s.data}, level {s.level}: {s.duplicates}, so {s.distinct} distinct runs."
         for s in (line.series for line in found.lines) if s is not None and s.duplicates
     )  # fmt: skip
     return [*lines, *ends(found), *duplicates, *found.remarks]
+
+
+def ended_badly(line: Line) -> list[str]:
+    """How many trials of a cell failed, what they count as, and what the others alone say; how many were lost."""
+    have, said = line.measured, []
+    if have is None:
+        return said
+    ended = have.finished + have.lost
+    if have.failed and have.failure_value is not None:
+        metric, each = have.metric.replace("_", " "), "it" if have.failed == 1 else "each"
+        text = (f"{line.cell}: {have.failed} of {ended} trials failed and counted as {metric} "
+                f"{have.failure_value:.3g} from the epoch on that {each} did not finish; complete cases: ")  # fmt: skip
+        if have.complete is None or not len(have.complete):
+            text += "none"
+        else:
+            epoch = line.complete.epoch if line.complete else have.epochs
+            values = have.complete[:, epoch - 1]
+            text += plus_minus(float(values.mean()), spread(values), len(values))
+            text += f", difference {gap_text(line.complete)}" if line.complete else ""
+        said.append(f"{text}.")
+    if have.lost:
+        was = "was" if have.lost == 1 else "were"
+        said.append(f"{line.cell}: {have.lost} of {ended} trials {was} lost to a crash or an error of the code and "
+                    "left out; the same command tries again.")  # fmt: skip
+    return said
 
 
 def beside(line: Line) -> str:
@@ -52,6 +78,7 @@ def row(line: Line) -> tuple[str, ...]:
     if have is not None and have.epochs and epoch:
         values = have.curves[have.metric][:, min(epoch, have.epochs) - 1]
         measured = plus_minus(float(values.mean()), spread(values), len(values))
+        measured += f"\n{have.failed} of {have.finished} failed" if have.failed else ""
     return clean(line.cell), number(epoch), published, measured, gap_text(gap)
 
 

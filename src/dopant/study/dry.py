@@ -10,7 +10,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def dry_steps(study: Study) -> list[Dry]:
     """One Dry a cell, controls too (those that cannot be built are left out, as in the study).
 
     Only for the task "supervised"; none for others. Raises what a trial would raise. Cost: for each cell its building,
-    a few steps and two batches of evaluation.
+    a few steps and two batches of evaluation; cells that differ in the learning rate alone share them.
     """
     from ..tasks.build import build_data
     from .run import check
@@ -94,7 +94,12 @@ def dry_steps(study: Study) -> list[Dry]:
             cells = [cell for cell in planning.cells(study) if cell.baseline is None]
             first = planning.describe(study, cells[0], 0, study.recipe, {})
             data = build_data(first, Streams(study.seed, 0))
-            return [_dry(study, cell, data) for cell in cells]
+            taken: dict[str, Dry] = {}
+            for cell in cells:
+                key = planning.build_key(study, cell)
+                if key not in taken:
+                    taken[key] = _dry(study, cell, data)
+            return [replace(taken[planning.build_key(study, cell)], cell=cell.name) for cell in cells]
         finally:
             torch.set_num_threads(threads)
             torch.backends.mha.set_fastpath_enabled(fast)
@@ -172,8 +177,6 @@ def sizes(recipe: Any, data: Any) -> tuple[int, int]:
 
 def _evaluation(loop: Any, data: Any, device: torch.device) -> tuple[float, int]:
     """(seconds of a full batch of evaluation, bytes of all test items' rows), measured on training items."""
-    from dataclasses import replace
-
     from ..datasets.source import Split
 
     split = Split(data.train.pool, data.train.ids[: sizes(loop.recipe, data)[1]])

@@ -18,6 +18,7 @@ from ..streams import Streams
 from . import plan as planning
 from .config import Study
 from .dry import Dry, dry_steps, sizes
+from .trial import Trial
 
 START_SECONDS = 4.0  # of a worker: its imports and the data, a round figure of two-core machines
 TRIAL_SECONDS = 0.3  # of a trial beside its steps, a round figure: building, cost ledger, files, lease
@@ -29,9 +30,10 @@ _BASE = 400 << 20  # the most that a worker holds before its first trial; a call
 
 @dataclass(frozen=True)
 class Forecast:
-    """trials: still to run, of `planned`. seconds: until the end, with `workers` at once, no more than cores or trials.
-    core_seconds: of all trials. disk: bytes still to be written; disk_free. worker_memory: of the largest cell, base
-    included; memory_available on `device`. problems: what will not fit, in words."""
+    """trials: still to run, of `planned` (each once, also where two cells have the same one). seconds: until the end,
+    with `workers` at once, no more than cores or trials. core_seconds: of all trials. disk: bytes still to be written;
+    disk_free. worker_memory: of the largest cell, base included; memory_available on `device`. problems: what will not
+    fit, in words."""
 
     planned: int
     trials: int
@@ -77,7 +79,8 @@ def forecast(
     data = build_data(first, Streams(study.seed, 0))
     folder = _folder(study, out)
     rows = _rows(folder)
-    left = _left(study, rows, files or {})
+    every = _every(study, rows, files or {})
+    left = _left(every, rows)
     steps, scored_at_once = {}, {}
     for known in planning.cells(study):
         batch, scored_at_once[known.name] = sizes(planning.recipe_of(study, known), data)
@@ -116,6 +119,7 @@ def forecast(
     memory = max(worker_memory(row.memory, device) for row in dry.values())
     fit = max(0, room.bytes // max(1, memory))
     free = shutil.disk_usage(_existing(folder)).free
+    more = planning.total(study) - len(every)
     problems = []
     if disk > free:
         problems.append(disk_words(disk, free, folder))
@@ -126,10 +130,11 @@ def forecast(
     elif at_once > fit:
         problems.append(workers_words(at_once, memory, room.bytes, fit))
     return Forecast(
-        planning.total(study), len(left), at_once, cores, seconds / speed * rounds + (START_SECONDS if left else 0.0),
+        len(every), len(left), at_once, cores, seconds / speed * rounds + (START_SECONDS if left else 0.0),
         seconds, int(disk), free, memory, room.bytes, str(device), fit,
         f"{at_once} workers share {cores} cores evenly and nothing else runs"
-        + ("; baselines are not counted" if study.baselines else ""), tuple(problems),
+        + ("; baselines are not counted" if study.baselines else "")
+        + (f"; tuned arms count at recipe.lr, up to {more} trials more at others" if more else ""), tuple(problems),
     )  # fmt: skip
 
 
@@ -180,22 +185,22 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             return store.rows()
 
 
-def _left(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) -> list[tuple[str, str, int, bool]]:
-    """(cell, identifier, epochs, is it tuning) of every trial that is still to run: the main ones of an untuned arm
-    under the recipe's learning rate, which costs the same."""
+def _every(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) -> list[Trial]:
+    """Every trial of the whole study once: the main ones of an arm that has not chosen yet under the recipe's learning
+    rate, which costs the same."""
     from .run import higher_is_better
 
-    due = planning.plan(study, rows, files=files, higher_is_better=higher_is_better(study))
-    found = [(t.cell, t.id, t.epochs or 0, t.phase == "tuning") for t in due]
-    if study.tuning:
-        named = {t.id for t in due} | {row["id"] for row in rows}
-        chosen = planning.choose(study, files, rows, higher_is_better(study))
-        found += [
-            (t.cell, t.id, t.epochs or 0, False)
-            for t in planning.main_trials(study, files, chosen)
-            if t.id not in named
-        ]
-    return found
+    tuning = [t for found in planning.tuning_trials(study, files).values() for _, trials in found for t in trials]
+    chosen = planning.choose(study, files, rows, higher_is_better(study))
+    found: dict[str, Trial] = {}
+    for trial in [*tuning, *planning.main_trials(study, files, chosen)]:
+        found.setdefault(trial.id, trial)
+    return list(found.values())
+
+
+def _left(every: Sequence[Trial], rows: list[dict[str, Any]]) -> list[tuple[str, str, int, bool]]:
+    """(cell, identifier, epochs, is it tuning) of those that are still to run."""
+    return [(t.cell, t.id, t.epochs or 0, t.phase == "tuning") for t in planning.unfinished(every, rows)]
 
 
 # --- before a run ---------------------------------------------------------------------------------------------------
@@ -239,14 +244,16 @@ def refuse_cell(name: str, model: Any, data: Any, recipe: Any) -> dict[str, int]
 
 def cells_left(study: Study, folder: Path, files: Mapping[str, str]) -> set[str]:
     """Names of the cells that have trials still to run in `folder`."""
-    return {cell for cell, *_ in _left(study.with_(unbuildable={}), _rows(folder), files)}
+    rows = _rows(folder)
+    return {cell for cell, *_ in _left(_every(study.with_(unbuildable={}), rows, files), rows)}
 
 
 def refuse_disk(study: Study, needs: Mapping[str, Mapping[str, int]], folder: Path, files: Mapping[str, str]) -> None:
     """Raise StoreError where the checkpoints alone cannot fit on the disk of `folder`."""
     if not needs:
         return
-    due = _left(study, _rows(folder), files)
+    rows = _rows(folder)
+    due = _left(_every(study, rows, files), rows)
     disk = sum(2 * needs[cell]["state"] for cell, *_ in due if cell in needs)
     free = shutil.disk_usage(_existing(folder)).free
     if disk > free:

@@ -70,7 +70,8 @@ def _factorial_notes(study: Study) -> list[str]:
             notes.append(
                 "Main effects are means over the cells that differ in nothing else; an interaction says how much more "
                 "one level is worth beside the other than without it. Both hold for these levels only. Verdicts on "
-                "interactions are corrected for their number (Holm), their intervals are not."
+                "interactions are corrected for their number (Holm), their intervals are not. Where a main effect "
+                "depends on another factor, its simple effects at each of its levels stand beside it, uncorrected."
             )
         if study.controls and not study.design.controlled:
             notes.append(

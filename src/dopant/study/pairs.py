@@ -25,6 +25,7 @@ class Effect:
     or "identical" (all 0). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
     excludes zero is no direction: "", "holm", "sign flips". out_of_reach: the sign-flip p could not have reached 0.05
     after Holm. missing: why controls could not be built. against: the effects swap minus control.
+    of: of a simple effect, the main one that it belongs to.
     """
 
     swap: str
@@ -67,6 +68,7 @@ class Effect:
     replicates_needed: float = math.nan
     controls: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    of: str = ""
     against: tuple[Effect, ...] = field(default=(), repr=False)
     verdict: str = ""
 

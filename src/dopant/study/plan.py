@@ -41,6 +41,13 @@ def recipe_of(study: Study, cell: Cell) -> Recipe:
     return study.recipe.model_copy(update=cell.recipe) if cell.recipe else study.recipe
 
 
+def build_key(study: Study, cell: Cell) -> str:
+    """Cells of one study with the same key are the same network at the same cost: at most their learning rates differ.
+    So they fit alike, and what a step takes is measured once."""
+    recipe = recipe_of(study, cell).to_config()
+    return canonical([cell.swaps, {key: value for key, value in recipe.items() if key != "lr"}])
+
+
 def _at_batch(cell: Cell, batch: int) -> Cell:
     """A control's cell with the recipe's batch for components that ask for it: work done once a step weighs by it."""
 
@@ -226,22 +233,29 @@ def wanted_trials(
 
 
 def total(study: Study) -> int:
-    """How many trials the whole study is at most, tuning included: two cells may come to share a trial."""
-    return len(cells(study)) * study.replicates + tuning_total(study)
+    """How many trials the whole study is at most, tuning included: a tuned arm may come to share those of another
+    cell. Cells that share theirs in any case are counted once."""
+    fixed, tuned = _kinds(study)
+    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study)
 
 
 def distinct(study: Study) -> int:
     """How many trials the whole study is at least: each tuned arm may have chosen what another cell has anyway."""
-    every = cells(study)
-    fixed = [cell for cell in every if not (study.tuning and cell.tuned)]
-    kinds = {canonical([cell.swaps, recipe_of(study, cell).to_config(), cell.baseline]) for cell in fixed}
-    return len(kinds) * study.replicates + tuning_total(study)
+    return len(_kinds(study)[0]) * study.replicates + tuning_total(study)
 
 
 def tuning_total(study: Study) -> int:
     """How many trials choose learning rates."""
-    arms = sum(cell.tuned for cell in cells(study))
-    return arms * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
+    return len(_kinds(study)[1]) * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
+
+
+def _kinds(study: Study) -> tuple[set[str], set[str]]:
+    """The distinct trials of a replicate: of cells whose recipe is settled, and of arms that are tuned."""
+    fixed, tuned = set(), set()
+    for cell in cells(study):
+        kind = canonical([cell.swaps, recipe_of(study, cell).to_config(), cell.baseline])
+        (tuned if _tunes(study, cell) else fixed).add(kind)
+    return fixed, tuned
 
 
 def changed(

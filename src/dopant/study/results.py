@@ -180,7 +180,7 @@ class StudyAnswer(Answer):
         tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
         return verdicts.effects(
             table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self._failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
+            failure_value=self.failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
             items=self._items(name), same_items=self.resplit() is None,
         )  # fmt: skip
 
@@ -202,7 +202,8 @@ class StudyAnswer(Answer):
             return None
         return float(self._done("n_test").iloc[0]) / float(self._done("n_train").iloc[0])
 
-    def _failure_value(self, name: str) -> float:
+    def failure_value(self, name: str) -> float:
+        """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
         classes = self._done("classes")
         try:
             return registry.metrics.get(name).failure(int(classes.iloc[0]) if len(classes) else None)

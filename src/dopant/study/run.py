@@ -327,11 +327,18 @@ def check(
             [f"the host does not take data set {data.name!r}, with samples {shapes[0] if shapes else 'of no tensors'};"
              " another is named by data=… or --data", *error.problems]
         ) from None  # fmt: skip
+    fine: dict[str, dict[str, int] | None] = {}  # what fits, fits in every cell that has the same network
     for cell in cells:
-        filled, found = model, []
+        asked = due is None or cell.name in due  # finished cells need no memory any more
+        key = planning.build_key(study, cell) + ("" if asked else " finished")
+        if key in fine:
+            need = fine[key]
+            if needs is not None and need is not None:
+                needs[cell.name] = need
+            continue
+        filled, found, need = model, [], None
         if cell.swaps:
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
-        asked = due is None or cell.name in due  # finished cells need no memory any more
         if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
             if study.recipe.regime == "freeze":
                 filled = copy_module(filled)
@@ -349,6 +356,8 @@ def check(
             unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
         else:
             errors += found
+        if not found:
+            fine[key] = need
     if errors:
         raise together(list({str(error): error for error in errors}.values()))
     if data is None:

@@ -18,6 +18,10 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
    where replicates re-split one pool. An interval without finite ends decides nothing.
 
+6. A main effect with an interaction (5 % after Holm among interactions) *depends on* the other level: a mean is then
+   nobody's effect. Its simple effects, at each level of that other factor, are measured too (role "simple"): in no
+   family, each 95 % interval for itself, and their sentences say so.
+
 Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd). These and the
 smallest detectable difference are planned for a t test at the level it is judged at: for levels 0.05 / their number.
 """
@@ -44,14 +48,14 @@ if TYPE_CHECKING:
 FAMILIES = (("level", "main"), ("interaction",))  # roles that are corrected for each other
 SPOKEN = ("level", "main", "variant", "baseline")  # roles that the verdicts' sentences are about
 IN_FAMILY = tuple(role for roles in FAMILIES for role in roles)
-COMPARED = ("control", "swap-versus-control", "baseline", "interaction")  # roles that get no verdict, only a comparison
+COMPARED = ("control", "swap-versus-control", "baseline", "interaction", "simple")  # only a comparison, no verdict
 ESTIMATE_BELOW = 10  # replicates
 TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
 COLUMNS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
     "smallest_detectable", "untuned", "tier", "verdict", "cell", "role", "controls", "incomplete",
-    "replicates_needed", "direction", "p_equivalence", "sentence",
+    "replicates_needed", "direction", "p_equivalence", "sentence", "of",
 )  # fmt: skip
 
 
@@ -70,7 +74,8 @@ def effects(
     items: Mapping[tuple[str, Any], ArrayLike] | None = None,
     same_items: bool | None = None,
 ) -> pd.DataFrame:
-    """One row an effect, in the order of `contrasts`; then each swap minus each control (role "swap-versus-control").
+    """One row an effect, in the order of `contrasts`; then simple effects of those that depend on another factor (role
+    "simple", `of`: that main effect), and each swap minus each control (role "swap-versus-control").
 
     table: columns arm, replicate, value and, unless all are done, status. "done" with a number is a score; "failed", or
         "done" with NaN or infinity, is scored at `failure_value`; any other status (pending, running, lost to the
@@ -98,9 +103,15 @@ def effects(
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
     }  # fmt: skip
 
-    parts = {name: tuple(found) for c in contrasts for name, found in ((c.cell, c.plus), (c.versus, c.minus)) if found}
-    scores = scores.with_sums(parts)
-    items = dict(items or {}) | _summed(items or {}, parts, list(scores.values.columns))
+    parts: dict[str, tuple[tuple[str, float], ...]] = {}
+    single, items = items or {}, dict(items or {})
+
+    def add_sums(contrasts: Sequence[Contrast]) -> None:
+        nonlocal scores
+        new = {n: tuple(found) for c in contrasts for n, found in ((c.cell, c.plus), (c.versus, c.minus)) if found}
+        parts.update(new)
+        scores = scores.with_sums(new)
+        items.update(_summed(single, new, list(scores.values.columns)))
 
     def measure(swap: str, cell: str, versus: str, role: str, **more: Any) -> Effect:
         same = resplit is None if same_items is None else same_items
@@ -108,9 +119,10 @@ def effects(
         alike = tuned if isinstance(tuned, bool) else all(tuned.get(arm, False) for arm in arms)
         more |= {"tier": _tier(tier, arms), "untuned": not alike, **settings}
         more["estimand"] = estimand or ("best against best" if alike else "drop-in")
-        return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items or {}, same, **more)
+        return measure_pair(scores, swap, cell, versus, role, resplit or 0.0, items, same, **more)
 
     contrasts = _with_controls(contrasts)
+    add_sums(contrasts)
     labels = {name: name for c in contrasts for name in c.controls}
     labels |= {c.cell: c.swap for c in contrasts if c.role == "control"}
     rows = [
@@ -124,20 +136,31 @@ def effects(
         beside = [_judged(_directed(b), labels) for b in beside]
         comparisons += beside
         final.append(_judged(replace(_directed(row), against=tuple(beside)), labels))
-    final = _depending(final, contrasts)
+    owners = _dependences(final, contrasts)
+    final = _depending(final, owners)
+    asked = [s for c in contrasts if c.swap in owners for s in c.simple if set(s.of[1:]) & set(owners[c.swap])]
+    add_sums(asked)
+    simple = [measure(s.swap, s.cell, s.versus, s.role, of=s.of[0]) for s in asked]
+    final += [_judged(_directed(row), labels) for row in simple]
     frame = pd.DataFrame([_record(row, labels) for row in final + comparisons], columns=list(COLUMNS))
     return frame.astype({"equivalence": object})  # True, False or None, whatever the rows
 
 
-def _depending(rows: list[Effect], contrasts: Sequence[Contrast]) -> list[Effect]:
-    """Main effects whose interactions were found say on what they depend: a mean is then nobody's effect."""
+def _dependences(rows: list[Effect], contrasts: Sequence[Contrast]) -> dict[str, list[str]]:
+    """{main effect: the main effects with which an interaction was found}."""
     owners = {c.cell: c.of for c in contrasts if c.role == "interaction"}
+    main = {row.swap for row in rows if row.role == "main"}
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.role == "interaction" and row.direction in ("better", "worse") and not row.equivalence:
             one, two = owners[row.cell]
             found.setdefault(one, []).append(two)
             found.setdefault(two, []).append(one)
+    return {swap: others for swap, others in found.items() if swap in main}
+
+
+def _depending(rows: list[Effect], found: Mapping[str, list[str]]) -> list[Effect]:
+    """Main effects whose interactions were found say on what they depend: a mean is then nobody's effect."""
     return [
         replace(row, verdict=f"{row.verdict}, depends on {_listed(found[row.swap])}")
         if row.role == "main" and row.swap in found

@@ -162,6 +162,8 @@ def _caveats(row: Effect) -> list[str]:
             parts.append(f"{trials} and this metric has no score for failure")
         else:
             parts.append(f"{trials} and counted as {row.metric.replace('_', ' ')} {row.failure_value:.3g}")
+    if row.role == "simple":
+        parts.append("A simple effect stands for itself: it is not corrected for how many of them are looked at")
     if row.missing:
         parts.append("Controls that could not be run: " + "; ".join(row.missing))
     return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -39,7 +39,9 @@ class BottleneckMLP(Sized):
 
 
 @component("bottleneck-mlp", fills=refuse_dense, control="same capacity")
-def bottleneck_mlp(old: nn.Module, signature: Any, *, act: str = "tanh", target: nn.Module | None = None) -> nn.Module:
+def bottleneck_mlp(
+    old: nn.Module, signature: Any, *, act: Literal["tanh", "relu"] = "tanh", target: nn.Module | None = None
+) -> nn.Module:
     """Linear, activation, Linear with a hidden width that matches the trainable count of the component it controls.
 
     Fills Linear and Conv2d (there the first layer keeps the window and the second is 1x1).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -84,7 +84,12 @@ def refuse(old: nn.Module, signature: Signature) -> str | None:
 
 @component("compute-matched", fills=refuse, control="same capacity")
 def compute_matched(
-    old: nn.Module, signature: Signature, *, act: str = "tanh", batch: int = 200, target: nn.Module | None = None
+    old: nn.Module,
+    signature: Signature,
+    *,
+    act: Literal["tanh", "relu"] = "tanh",
+    batch: int = 200,
+    target: nn.Module | None = None,
 ) -> nn.Module:
     """An ordinary network of the forward FLOPs of the component it controls: is it the arithmetic that helps?
 

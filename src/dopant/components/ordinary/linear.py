@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
@@ -49,8 +50,8 @@ def linear(
     old: nn.Module,
     signature: Signature,
     *,
-    bias_init: str = "default",
-    scale: str = "none",
+    bias_init: Literal["default", "normal", "zero"] = "default",
+    scale: Literal["none", "learned"] = "none",
     scale_init: float = 1.0,
 ) -> nn.Module:
     """An affine map, freshly drawn: the old layer's own kind without anything nonlinear or special about it.

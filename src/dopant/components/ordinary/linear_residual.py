@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -40,7 +40,9 @@ class LinearResidual(Sized):
 
 
 @component("linear-residual", fills=refuse_dense, control="same capacity")
-def linear_residual(old: nn.Module, signature: Any, *, act: str = "tanh", target: nn.Module | None = None) -> nn.Module:
+def linear_residual(
+    old: nn.Module, signature: Any, *, act: Literal["tanh", "relu"] = "tanh", target: nn.Module | None = None
+) -> nn.Module:
     """A fresh linear layer plus a small MLP beside it, together of the trainable count of the component it controls.
 
     Fills Linear and Conv2d. act: "tanh" or "relu". The MLP has at least one hidden unit: where the component is smaller

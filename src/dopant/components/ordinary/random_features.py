@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -133,7 +133,11 @@ def _window(old: nn.Module) -> dict[str, Any] | None:
 
 @component("random-features", fills=refuse_dense, control="same capacity")
 def random_features(
-    old: nn.Module, signature: Any, *, projection: str = "auto", target: nn.Module | None = None
+    old: nn.Module,
+    signature: Any,
+    *,
+    projection: Literal["auto", "dense", "structured"] = "auto",
+    target: nn.Module | None = None,
 ) -> nn.Module:
     """Fixed random cosine features and a trained linear readout with the trainable count of the component it controls.
 

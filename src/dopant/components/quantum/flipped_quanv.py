@@ -7,7 +7,7 @@ a constrained kernel. No patch needs a simulation. Source: Wang, Myers, Hollenbe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -216,8 +216,8 @@ def flipped_quanv(
     old: nn.Module,
     signature: Any,
     *,
-    parameters: str = "real",
-    bias_init: str = "normal",
+    parameters: Literal["real", "complex"] = "real",
+    bias_init: Literal["normal", "zero"] = "normal",
     generator: torch.Generator | None = None,
 ) -> nn.Module:
     """A convolution whose kernel is a two-qubit state's density matrix: mean over channels of <psi|patch|psi>.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -107,8 +107,8 @@ def psd_conv(
     old: nn.Module,
     signature: Any,
     *,
-    bias_init: str = "normal",
-    start: str = "target",
+    bias_init: Literal["normal", "zero"] = "normal",
+    start: Literal["target", "random"] = "target",
     target: nn.Module | None = None,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
@@ -131,8 +131,8 @@ def psd_conv_free(
     old: nn.Module,
     signature: Any,
     *,
-    bias_init: str = "normal",
-    start: str = "target",
+    bias_init: Literal["normal", "zero"] = "normal",
+    start: Literal["target", "random"] = "target",
     target: nn.Module | None = None,
     generator: torch.Generator | None = None,
 ) -> nn.Module:

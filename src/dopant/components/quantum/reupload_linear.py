@@ -6,7 +6,7 @@ Source: Wang, Myers, Hollenberg, Parampalli 2024, arXiv 2409.17583 ("DataReUploa
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -215,10 +215,10 @@ def reupload_linear(
     *,
     qubits: int | None = None,
     reps: int = 10,
-    parameters: str = "real",
-    scale: str = "none",
+    parameters: Literal["real", "complex"] = "real",
+    scale: Literal["none", "learned"] = "none",
     scale_init: float = 30.0,
-    bias_init: str = "normal",
+    bias_init: Literal["normal", "zero"] = "normal",
     generator: torch.Generator | None = None,
 ) -> nn.Module:
     """Probabilities of a circuit whose Hamiltonian is the input, re-uploaded `reps` times: |<j|state>|^2 + bias.

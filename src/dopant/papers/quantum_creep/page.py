@@ -194,6 +194,7 @@ _TABLES = (
     ("Contrasts in which every arm is tuned alike", ("level", "baseline"), False),
     ("These swaps against their controls", ("swap-versus-control",), False),
     ("Main effects, means over all cells that differ in nothing else", ("main",), False),
+    ("Simple effects, where a main effect depends on another factor; uncorrected", ("simple",), True),
     ("Interactions", ("interaction",), True),
 )
 

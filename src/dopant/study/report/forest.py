@@ -14,8 +14,8 @@ from .words import Measure, clean, difference, interval, is_missing, kind_of
 
 AGAINST_CONTROL = "swap-versus-control"
 SHAPES = {
-    "level": "disc", "main": "disc", "control": "square", "variant": "triangle", AGAINST_CONTROL: "diamond",
-    "interaction": "triangle", "baseline": "square",
+    "level": "disc", "main": "disc", "simple": "disc", "control": "square", "variant": "triangle",
+    AGAINST_CONTROL: "diamond", "interaction": "triangle", "baseline": "square",
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -42,7 +42,8 @@ def role_of(row: Row) -> str:
 
 
 def groups(effects: Any) -> list[list[Row]]:
-    """The rows of `effects` (a DataFrame): each level, its controls, its variants, and those minus their controls."""
+    """The rows of `effects` (a DataFrame): each level, its simple effects, its controls, its variants, and those minus
+    their controls."""
     found: list[list[Row]] = []
     for row in effects.to_dict("records"):
         owner = None if role_of(row) == "level" else _owner(row, found)
@@ -55,6 +56,8 @@ def groups(effects: Any) -> list[list[Row]]:
 
 def _owner(row: Row, found: list[list[Row]]) -> list[Row] | None:
     """The group that a row belongs to; None where it stands alone."""
+    if role_of(row) == "simple":
+        return next((g for g in found if g[0].get("swap") == row.get("of") and role_of(g[0]) == "level"), None)
     if role_of(row) == AGAINST_CONTROL:
         return next((g for g in found if any(r.get("cell") == row.get("cell") for r in g)), None)
     same = [g for g in found if g[0].get("versus") == row.get("versus") and role_of(g[0]) == "level"]
@@ -164,7 +167,7 @@ def _row(row: Row, metric: Measure, layout: Layout, y: float) -> tuple[list[Mark
     beside = [(f"{difference(row.get('mean'), metric)} {interval(row.get('low'), row.get('high'), metric)}",
                f"numbers {role}", size - 1)]  # fmt: skip
     kind, _ = kind_of(row.get("verdict"))
-    if role not in ("control", AGAINST_CONTROL) and not is_missing(row.get("verdict")):
+    if role not in ("control", "simple", AGAINST_CONTROL) and not is_missing(row.get("verdict")):
         width = layout.width - indent - (0 if layout.stacked else layout.plot[1] + 20)
         said = svg.wrap(f"{kind.symbol} {row['verdict']}", (size - 1) * 1.05, width)
         beside += [(line, f"verdict {kind.key}", size - 1) for line in said]

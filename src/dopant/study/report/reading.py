@@ -7,7 +7,7 @@ from typing import Any
 
 from ..verdicts import SPOKEN
 from .forest import role_of
-from .words import clean, difference, is_missing, kind_of, measure_of, without_tags
+from .words import clean, difference, interval, is_missing, kind_of, measure_of, without_tags
 
 P_FROM, ESTIMATE_BELOW = 6, 10  # replicates: below the first no p, below the second "estimate:"
 
@@ -22,7 +22,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict ready to be shown. role, swap, big, interval: empty where the sentence belongs to no effect."""
+    """A verdict ready to be shown. role, swap, big, interval: empty where the sentence belongs to no effect. simple: a
+    line for each simple effect of a main effect that depends on another factor."""
 
     role: str
     key: str
@@ -33,6 +34,7 @@ class Verdict:
     big: str
     interval: str
     sentence: str
+    simple: list[str]
 
 
 def protocol(answer: Any) -> str | None:
@@ -68,16 +70,32 @@ def verdicts(answer: Any) -> list[Verdict]:
     for sentence, row in zip(answer.verdicts, paired, strict=True):
         kind, tags = kind_of(row.get("verdict") if row else sentence)
         role = swap = big = between = ""
+        simple: list[str] = []
         if row:
             metric, role = measure_of(answer, row.get("metric")), role_of(row)
             swap = f"{clean(row.get('swap', ''))} against {clean(row.get('versus', ''))}"
+            simple = [_simple(r, metric) for r in _simple_of(answer.effects, row)]
             big = "" if is_missing(row.get("mean")) else difference(row["mean"], metric) + metric.short
             if not is_missing(row.get("low")):
                 low, high = difference(row["low"], metric), difference(row["high"], metric)
                 between = f"95 % interval {low} to {high}"
         word = clean(without_tags(row["verdict"])) if row else kind.word
-        shown.append(Verdict(role, kind.key, kind.symbol, word, tags, swap, big, between, clean(sentence)))
+        shown.append(Verdict(role, kind.key, kind.symbol, word, tags, swap, big, between, clean(sentence), simple))
     return shown
+
+
+def _simple_of(effects: Any, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The simple effects that belong to a row of `effects`."""
+    if row.get("role") != "main" or "of" not in effects.columns:
+        return []
+    return effects[(effects["role"] == "simple") & (effects["of"] == row["swap"])].to_dict("records")
+
+
+def _simple(row: dict[str, Any], metric: Any) -> str:
+    """`head=circuit at rate=fast: -1.20 pp [-2.00, -0.40], worse`."""
+    said = without_tags(row["verdict"]).removesuffix(" than").removesuffix(" to")
+    values = f"{difference(row['mean'], metric)}{metric.short} {interval(row['low'], row['high'], metric)}"
+    return clean(f"{row['swap']}: {values}, {said}")
 
 
 def checklist(answer: Any) -> list[Check]:

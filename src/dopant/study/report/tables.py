@@ -20,7 +20,7 @@ EFFECTS = (
 )  # fmt: skip
 TRIALS = ("trial", "cell", "level", "replicate", "phase", "status", "attempts", "reason")
 IDENTITY = ("cell", "role", "level")
-HIDDEN = ("cell", "role", "controls", "sentence")  # columns of effects that the page shows in other ways
+HIDDEN = ("cell", "role", "controls", "sentence", "of")  # columns of effects that the page shows in other ways
 
 LABELS = {
     "low": "95 % low", "high": "95 % high", "low_unpaired": "unpaired low", "high_unpaired": "unpaired high",
