@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from dopant.quantum import Circuit, QuantumKernel, feature, weight
 from serve import Program, arrays, serve
 from torch_step import gradient_step
 
 import dopant
+from dopant.quantum import Circuit, QuantumKernel, feature, weight
 
 
 def circuit(work: dict[str, Any]) -> Circuit:

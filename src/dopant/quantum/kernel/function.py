@@ -95,7 +95,7 @@ class _Shape:
         a_chunk = plan.rows * self.lanes * (len(plan.ops) + 1)
         most = max(1, min(_MOST_BLOCKS, self.chunks, self.chunks * a_chunk // _BLOCK_WORK))
         edges = [self.chunks * k // most for k in range(most + 1)]
-        self.blocks = list(zip(edges, edges[1:], strict=False))
+        self.blocks = list(itertools.pairwise(edges))
 
 
 def _shape(plan: Plan, batch: int, dtype: np.dtype) -> _Shape:
