@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dopant.errors import ConfigError
+from dopant.evaluation import gradient_probe
 from dopant.evaluation.gradient_probe import GradientProbe, as_metrics, gradient_probes, of_metrics
 from dopant.evaluation.gradient_variance import gradient_variance, haar_variance
 from dopant.quantum import Circuit, CircuitLayer, templates, weight
@@ -115,6 +116,21 @@ def test_rows_are_called_by_their_slot_where_it_has_one_circuit() -> None:
 def test_what_would_take_long_is_left_out_with_the_reason(layer, reason) -> None:
     (row,) = gradient_probes(layer)
     assert reason in row.skipped and row.variance is None
+
+
+def test_large_circuits_have_fewer_starts_and_without_the_kernel_sooner(monkeypatch) -> None:
+    layer = CircuitLayer(templates.strongly_entangling_layers(7, 8))  # 112 gates, 7 outputs
+    (row,) = gradient_probes(layer)
+    assert row.starts == 2**25 // (7 * 112 * 2**7) == 334
+    monkeypatch.setattr(gradient_probe, "FEWEST", 335)
+    assert gradient_probes(layer, 1)[0].skipped
+    monkeypatch.delenv("DOPANT_KERNEL")
+
+    def refuse(circuit, measure, starts, generator, dtype):
+        raise ConfigError(f"asked for {starts}")
+
+    monkeypatch.setattr(gradient_probe, "gradient_variance", refuse)
+    assert gradient_probes(layer, 2)[0].skipped == "asked for 512"
 
 
 def test_weights_that_move_nothing_have_no_variance() -> None:

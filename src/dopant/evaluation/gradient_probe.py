@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import DopantError
 from ..quantum.circuit import Circuit
+from ..quantum.kernel import loading
 from ..quantum.layer import CircuitLayer
 from ..quantum.observables import Measurement
 from ..streams import Streams, default_generators
@@ -22,7 +23,7 @@ from .gradient_variance import gradient_variance
 
 STARTS, FEWEST = 512, 64  # random starts, and with how few a variance is still told
 MOST_QUBITS = 12
-WORK = 2**30  # starts * outputs * gates * 2^qubits: about a second of the compiled kernel
+WORK = {True: 2**30, False: 2**25}  # starts * outputs * gates * 2^qubits: a second of the compiled kernel, and of torch
 IDLE = 1e-10  # variance below which a weight moves no output; single precision leaves about 1e-13
 
 
@@ -65,8 +66,9 @@ def gradient_probes(model: nn.Module, seed: int = 0, slots: Iterable[str] = ()) 
     same circuit has the same figures in every cell and replicate. slots: names by which the rows are called.
     The circuit is taken by itself: exact expectations without shots and noise, features drawn and not those that the
     network would give it, weights drawn and not those that are there.
-    Cost: at most about a second a circuit (20 ms for six qubits): fewer starts where 512 would take longer; none above
-    12 qubits, or where 64 would take longer. What was computed is kept for the process.
+    Cost: at most about a second a circuit (20 ms for six qubits): fewer starts where 512 would take longer, which is
+    sooner where the compiled kernel cannot help; none above 12 qubits, or where 64 would take longer. What was computed
+    is kept for the process.
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, CircuitLayer)}
     names = [name for group in slots for name in group.split("+")]
@@ -75,7 +77,8 @@ def gradient_probes(model: nn.Module, seed: int = 0, slots: Iterable[str] = ()) 
         slot = max((s for s in names if _within(path, s)), key=len, default=None)
         alone = slot is not None and sum(_within(other, slot) for other in layers) == 1
         known = layer.weights.dtype if layer.weights.dtype in (torch.float32, torch.float64) else torch.float32
-        figures = _figures(layer.circuit, layer.measured, seed, known)
+        compiled = loading.refused() is None and all(gate.steps is not None for gate in layer.circuit)
+        figures = _figures(layer.circuit, layer.measured, seed, known, compiled)
         called = slot if alone and slot is not None else path
         found.append(GradientProbe(called, layer.circuit.qubits, layer.circuit.weights, seed, **figures))
     return found
@@ -113,13 +116,13 @@ def _within(path: str, slot: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _figures(circuit: Circuit, measured: Measurement, seed: int, dtype: torch.dtype) -> dict[str, Any]:
+def _figures(circuit: Circuit, measured: Measurement, seed: int, dtype: torch.dtype, compiled: bool) -> dict[str, Any]:
     """The fields of a probe that are measured; never raises for a circuit that cannot be probed."""
     if not circuit.weights:
         return {"skipped": "it has no weights"}
     if circuit.qubits > MOST_QUBITS:
         return {"skipped": f"{circuit.qubits} qubits; up to {MOST_QUBITS} are looked at"}
-    starts = min(STARTS, WORK // (measured.outputs * len(circuit) << circuit.qubits))
+    starts = min(STARTS, WORK[compiled] // (measured.outputs * len(circuit) << circuit.qubits))
     if starts < FEWEST:
         return {"skipped": f"{measured.outputs} outputs of {len(circuit)} gates on {circuit.qubits} qubits take long"}
     try:
