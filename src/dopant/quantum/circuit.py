@@ -15,6 +15,7 @@ import torch
 
 from ..errors import ConfigError, UnknownName
 from . import _checks
+from ._standard import StandardGates
 from .angles import AngleLike, as_angle, has_numbered, has_pending, number, weight
 from .gate import SPECIAL, Gate
 from .gates import GATES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .resources import Resources
 
 
-class Circuit:
+class Circuit(StandardGates):
     """Gates on `qubits` qubits, all of which start in |0>. Immutable: every method returns a new circuit.
 
     `weight()` is numbered when its gate is added; `weight(k)` shares number k; a circuit uses one of the two forms.
@@ -155,13 +156,12 @@ class Circuit:
         where = f"gate {len(self)} ('hermitian_exp')"
         on = _checks.as_qubits(qubits)
         room = 4 ** len(on)
-        count = room if count is None else count
-        if not 0 < count <= room or first < 0:
-            raise ConfigError(f"{where}: features {first} to {first + count - 1} for a matrix of {room} "
-                              f"entries; take between "
-                              f"1 and {room} features, from 0 on")  # fmt: skip
+        many = room if count is None else int(count)
+        if not 0 < many <= room or first < 0:
+            raise ConfigError(f"{where}: features {first} to {first + many - 1} for a matrix of {room} "
+                              f"entries; take between 1 and {room} features, from 0 on")  # fmt: skip
         scale = as_angle(scale, f"{where}, scale").constant
-        return self._add("hermitian_exp", on, data=(int(first), int(count), scale))
+        return self._add("hermitian_exp", on, data=(int(first), many, scale))
 
     def controlled(self, controls: int | Sequence[int], name: str, *arguments: Any) -> Circuit:
         """Gate `name` done only where every control is 1: `c.controlled([0, 1], "ry", 2, weight())`."""
@@ -205,168 +205,6 @@ class Circuit:
         new._set(self.qubits, tuple(gates), self.weights, self._pending, self._named)
         return new
 
-    # the standard gates
-
-    def id(self, qubit: int) -> Circuit:
-        """Nothing."""
-        return self.gate("id", qubit)
-
-    def x(self, qubit: int) -> Circuit:
-        """Pauli X."""
-        return self.gate("x", qubit)
-
-    def y(self, qubit: int) -> Circuit:
-        """Pauli Y."""
-        return self.gate("y", qubit)
-
-    def z(self, qubit: int) -> Circuit:
-        """Pauli Z."""
-        return self.gate("z", qubit)
-
-    def h(self, qubit: int) -> Circuit:
-        """Hadamard."""
-        return self.gate("h", qubit)
-
-    def s(self, qubit: int) -> Circuit:
-        """diag(1, i)."""
-        return self.gate("s", qubit)
-
-    def sdg(self, qubit: int) -> Circuit:
-        """diag(1, -i)."""
-        return self.gate("sdg", qubit)
-
-    def t(self, qubit: int) -> Circuit:
-        """diag(1, exp(i pi/4))."""
-        return self.gate("t", qubit)
-
-    def tdg(self, qubit: int) -> Circuit:
-        """diag(1, exp(-i pi/4))."""
-        return self.gate("tdg", qubit)
-
-    def sx(self, qubit: int) -> Circuit:
-        """Square root of X."""
-        return self.gate("sx", qubit)
-
-    def sxdg(self, qubit: int) -> Circuit:
-        """Its inverse."""
-        return self.gate("sxdg", qubit)
-
-    def rx(self, qubit: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle X / 2)."""
-        return self.gate("rx", qubit, angle)
-
-    def ry(self, qubit: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle Y / 2)."""
-        return self.gate("ry", qubit, angle)
-
-    def rz(self, qubit: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle Z / 2)."""
-        return self.gate("rz", qubit, angle)
-
-    def p(self, qubit: int, angle: AngleLike) -> Circuit:
-        """diag(1, exp(i angle))."""
-        return self.gate("p", qubit, angle)
-
-    def u(self, qubit: int, theta: AngleLike, phi: AngleLike, lam: AngleLike) -> Circuit:
-        """U of OpenQASM 3: exp(i(phi+lam)/2) RZ(phi) RY(theta) RZ(lam)."""
-        return self.gate("u", qubit, theta, phi, lam)
-
-    def rot(self, qubit: int, phi: AngleLike, theta: AngleLike, omega: AngleLike) -> Circuit:
-        """RZ(omega) RY(theta) RZ(phi)."""
-        return self.gate("rot", qubit, phi, theta, omega)
-
-    def cx(self, control: int, target: int) -> Circuit:
-        """X on target where control is 1."""
-        return self.gate("cx", control, target)
-
-    def cy(self, control: int, target: int) -> Circuit:
-        """Y on target where control is 1."""
-        return self.gate("cy", control, target)
-
-    def cz(self, control: int, target: int) -> Circuit:
-        """Sign where both are 1."""
-        return self.gate("cz", control, target)
-
-    def ch(self, control: int, target: int) -> Circuit:
-        """H on target where control is 1."""
-        return self.gate("ch", control, target)
-
-    def cp(self, control: int, target: int, angle: AngleLike) -> Circuit:
-        """Phase exp(i angle) where both are 1."""
-        return self.gate("cp", control, target, angle)
-
-    def crx(self, control: int, target: int, angle: AngleLike) -> Circuit:
-        """RX on target where control is 1."""
-        return self.gate("crx", control, target, angle)
-
-    def cry(self, control: int, target: int, angle: AngleLike) -> Circuit:
-        """RY on target where control is 1."""
-        return self.gate("cry", control, target, angle)
-
-    def crz(self, control: int, target: int, angle: AngleLike) -> Circuit:
-        """RZ on target where control is 1."""
-        return self.gate("crz", control, target, angle)
-
-    def swap(self, a: int, b: int) -> Circuit:
-        """Exchange two qubits."""
-        return self.gate("swap", a, b)
-
-    def iswap(self, a: int, b: int) -> Circuit:
-        """Exchange, with a phase i on |01> and |10>."""
-        return self.gate("iswap", a, b)
-
-    def rxx(self, a: int, b: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle XX / 2)."""
-        return self.gate("rxx", a, b, angle)
-
-    def ryy(self, a: int, b: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle YY / 2)."""
-        return self.gate("ryy", a, b, angle)
-
-    def rzz(self, a: int, b: int, angle: AngleLike) -> Circuit:
-        """exp(-i angle ZZ / 2)."""
-        return self.gate("rzz", a, b, angle)
-
-    def ccx(self, a: int, b: int, target: int) -> Circuit:
-        """Toffoli: X on target where a and b are 1."""
-        return self.gate("ccx", a, b, target)
-
-    def ccz(self, a: int, b: int, c: int) -> Circuit:
-        """Sign where all three are 1."""
-        return self.gate("ccz", a, b, c)
-
-    def cswap(self, control: int, a: int, b: int) -> Circuit:
-        """Fredkin: exchange a and b where control is 1."""
-        return self.gate("cswap", control, a, b)
-
-    def toffoli(self, a: int, b: int, target: int) -> Circuit:
-        """The same as ccx."""
-        return self.ccx(a, b, target)
-
-    # rows of gates
-
-    def cx_ring(self) -> Circuit:
-        """CX on (0,1), (1,2), …, (n-1,0); nothing on one qubit, both directions on two."""
-        return self._pairs("cx", _ring(self.qubits))
-
-    def cz_ring(self) -> Circuit:
-        """CZ on (0,1), (1,2), …, (n-1,0); nothing on one qubit, both directions on two."""
-        return self._pairs("cz", _ring(self.qubits))
-
-    def cx_chain(self) -> Circuit:
-        """CX on (0,1), (1,2), …, (n-2,n-1)."""
-        return self._pairs("cx", [(q, q + 1) for q in range(self.qubits - 1)])
-
-    def cz_chain(self) -> Circuit:
-        """CZ on (0,1), (1,2), …, (n-2,n-1)."""
-        return self._pairs("cz", [(q, q + 1) for q in range(self.qubits - 1)])
-
-    def _pairs(self, name: str, pairs: Sequence[tuple[int, int]]) -> Circuit:
-        found = self
-        for a, b in pairs:
-            found = found.gate(name, a, b)
-        return found
-
     # what it does
 
     def state(self, features: torch.Tensor | None = None, weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -409,11 +247,6 @@ class Circuit:
         from .qasm import from_qasm
 
         return from_qasm(text, weights)
-
-
-def _ring(n: int) -> list[tuple[int, int]]:
-    # on two qubits the ring of PennyLane and of the textbooks has both directions
-    return [] if n < 2 else [(q, (q + 1) % n) for q in range(n)]
 
 
 def _rebuild(*parts: Any) -> Circuit:

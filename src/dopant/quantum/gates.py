@@ -233,9 +233,16 @@ _gate("rot", 1, "phi theta omega", "RZ(omega) RY(theta) RZ(phi), PennyLane's Rot
       lambda qubits, *angles: _rot_steps(qubits[0], *angles), None)  # fmt: skip
 _gate("cx", 2, "", "Controlled X (control, target).", _c(_x), lambda qubits: [("cx", *qubits)])
 _gate("cy", 2, "", "Controlled Y.", _c(_y), lambda qubits: _cy_steps(*qubits))
-_gate("cz", 2, "", "Controlled Z.", _c(_z), lambda qubits: _cp_steps(*qubits, number(PI)))
+_gate("cz", 2, "", "Controlled Z.", _c(_z), lambda qubits: _cp_steps(qubits[0], qubits[1], number(PI)))
 _gate("ch", 2, "", "Controlled Hadamard.", _c(_h), lambda qubits: _ch_steps(*qubits))
-_gate("cp", 2, "t", "Controlled phase: diag(1, 1, 1, exp(i t)).", _c(p), lambda qubits, t: _cp_steps(*qubits, t))
+_gate(
+    "cp",
+    2,
+    "t",
+    "Controlled phase: diag(1, 1, 1, exp(i t)).",
+    _c(p),
+    lambda qubits, t: _cp_steps(qubits[0], qubits[1], t),
+)
 _gate("crx", 2, "t", "Controlled RX.", _c(rx), _controlled_rotation("X"))
 _gate("cry", 2, "t", "Controlled RY.", _c(ry), _controlled_rotation("Y"))
 _gate("crz", 2, "t", "Controlled RZ.", _c(rz), _controlled_rotation("Z"))

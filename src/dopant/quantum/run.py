@@ -32,6 +32,8 @@ class Runner:
         self.plan: Any = None
         self.reason = self._planned()
         self.wants_state = not measured.diagonal
+        # batches so small that nobody asks how much memory there is
+        self._small = {k: _LOOK // needed(circuit, 1, True, double=True, kernel=k) for k in (False, True)}
         self._kernel: Any = None
         self._columns: dict[torch.dtype, torch.Tensor | None] = {}
         if path == "kernel" and self.reason:
@@ -95,6 +97,8 @@ class Runner:
         return self._columns[dtype]
 
     def _fits(self, x: torch.Tensor, weights: torch.Tensor, kernel: bool) -> None:
+        if x.shape[0] <= self._small[kernel]:
+            return
         training = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
         fits(self.circuit, x.shape[0], training, x, kernel=kernel)
 

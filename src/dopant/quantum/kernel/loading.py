@@ -8,6 +8,7 @@ training that must be repeatable to the bit wants: the two paths round different
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -115,8 +116,6 @@ def folder() -> Path:
 
 
 def _marker(dtype: torch.dtype) -> Path:
-    import importlib.metadata
-
     from . import engine_sources
 
     numba = importlib.metadata.version("numba")
@@ -127,15 +126,14 @@ def _marker(dtype: torch.dtype) -> Path:
 @contextlib.contextmanager
 def _cached_elsewhere() -> Iterator[None]:
     """Numba's folder for compiled code, for what is decorated meanwhile."""
-    import numba
-
-    before = numba.config.CACHE_DIR
+    config: Any = importlib.import_module("numba").config
+    before = config.CACHE_DIR
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        numba.config.CACHE_DIR = str(folder())
+        config.CACHE_DIR = str(folder())
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _fused(builder, *args, signature.args[0].scalar)
+        return _fused(builder, args[0], args[1], args[2], signature.args[0].scalar)
 
     return a(a, a, a), codegen
 
