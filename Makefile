@@ -47,6 +47,8 @@ lint: setup-dev
 bench: setup-dev
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/founding.py
+	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/circuits.py --peers dopant
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
