@@ -61,7 +61,7 @@ class CircuitLayer(nn.Module):
         if noise is not None:
             from .noise import check as check_noise
 
-            check_noise(circuit, noise)
+            check_noise(circuit, noise, self.measured, shots)
         self.runner = Runner(circuit, self.measured, "torch" if noise is not None or shots is not None else path)
         made = torch.rand(
             circuit.weights, generator=generator, device=generator.device if generator else device, dtype=dtype

@@ -98,8 +98,8 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
     Evaluations of a gradient, times the settings: for each gate, 2 for each angle about a Pauli string or of a phase
     (two-term shift; Schuld et al. 2019, arXiv 1811.11184), 4 where it is under controls (generator with eigenvalues -1,
     0, 1; Anselmetti et al. 2021, arXiv 2104.05695), and for exp(i sum_k angle_k P_k) 2 for each string of the algebra
-    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355; `parameter_shift`
-    takes all 4^k - 1). An angle without weight or feature costs none; a weight in several gates costs for each.
+    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355). An angle
+    without weight or feature costs none; a weight in several gates costs for each.
     FLOPs, complex multiply-adds being 8: a gate on k targets under c controls takes 8 * 2^k * 2^(n-c), a rotation about
     a Pauli string 16 * 2^(n-c), a diagonal gate 6 * 2^(n-c), permutations none; exp of a (d, d) matrix 40 d^3, for
     each sample where features are in it. Backward un-computes the state and carries one adjoint, 2 times forward, and

@@ -120,13 +120,14 @@ def fits(circuit: Circuit, batch: int, training: bool, x: torch.Tensor | None = 
     room = available(x.device if x is not None and x.device.type == "cuda" else "cpu")
     if wanted <= room.bytes:
         return
+    shown = show_bytes(wanted) if wanted < 1 << 60 else f"2^{wanted.bit_length() - 1} bytes"
     one = needed(circuit, 1, training, double=double, kernel=kernel)
     most = circuit.qubits
     while most > 1 and wanted >> (circuit.qubits - most) > room.bytes:
         most -= 1
     smaller = f"a batch of {max(1, batch * room.bytes // wanted)}" if one <= room.bytes else f"{most} qubits"
     raise DoesNotFit(f"a circuit of {circuit.qubits} qubits with a batch of {batch} takes "
-                     f"{show_bytes(wanted)} of memory, "
+                     f"{shown} of memory, "
                      f"and {room.where} has {show_bytes(room.bytes)} left; the largest that fits is {smaller}",
                      needed=wanted, available=room.bytes)  # fmt: skip
 
