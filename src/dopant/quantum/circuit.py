@@ -42,9 +42,12 @@ class Circuit(StandardGates):
         self._set(_checks.count(qubits), (), 0, {}, None)
 
     def _set(
-        self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None
-    ) -> None:
-        features = max((f for gate in gates for f in gate.features), default=-1) + 1
+        self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None,
+        before: Circuit | None = None,
+    ) -> None:  # fmt: skip
+        # of gates that were there before it is known already: a circuit grows by one gate at a time
+        known, new = (before.features, gates[len(before.gates) :]) if before else (0, gates)
+        features = max(known, max((f for gate in new for f in gate.features), default=-1) + 1)
         values = (named, pending, features, gates, qubits, weights)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
@@ -118,7 +121,8 @@ class Circuit(StandardGates):
         from dataclasses import replace
 
         new = object.__new__(Circuit)
-        new._set(self.qubits, (*self.gates, replace(gate, angles=tuple(angles))), max(total, highest + 1), known, named)
+        new._set(self.qubits, (*self.gates, replace(gate, angles=tuple(angles))), max(total, highest + 1), known, named,
+                 before=self)  # fmt: skip
         return new
 
     def unitary(self, qubits: int | Sequence[int], matrix: Any, *, controls: int | Sequence[int] = ()) -> Circuit:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._precision import as_parameters
+from .._precision import as_parameters, no_autocast
 from ..errors import ConfigError
 from .circuit import Circuit
 from .kernel.loading import DTYPES
@@ -69,7 +69,13 @@ class CircuitLayer(nn.Module):
         self.weights = nn.Parameter((made * (2 * math.pi)).to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = as_parameters(x, self.weights) if torch.is_tensor(x) else x
+        if torch.is_tensor(x) and _autocast(x.device.type):
+            x = as_parameters(x, self.weights)
+            with no_autocast(x.device):
+                return self._measured(x)
+        return self._measured(x)
+
+    def _measured(self, x: torch.Tensor) -> torch.Tensor:
         x, shape = inputs(self.circuit, x, self.weights.dtype, "CircuitLayer")
         weights = self.weights if self.weights.dtype == x.dtype else self.weights.to(x.dtype)
         out = self.runner(x, weights) if self.shots is None and self.noise is None else self._not_exact(x, weights)
@@ -111,3 +117,7 @@ class CircuitLayer(nn.Module):
         more += f", noise={self.noise}" if self.noise is not None else ""
         return (f"{c.features} features, {self.measured.outputs} outputs, qubits={c.qubits}, gates={len(c)}, "
                 f"weights={c.weights}, measure={self.measured.words}{more}")  # fmt: skip
+
+
+def _autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

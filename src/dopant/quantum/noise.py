@@ -81,13 +81,18 @@ def _depolarised(rho: torch.Tensor, qubits: tuple[int, ...], n: int, p: float) -
     k, batch = len(qubits), rho.shape[0]
     rest = [q for q in range(n) if q not in qubits]
     order = [*qubits, *(q + n for q in qubits), *rest, *(q + n for q in rest)]
-    cube = rho.reshape(batch, *[2] * (2 * n)).permute(0, *[q + 1 for q in order]).reshape(batch, 1 << k, 1 << k, -1)
+    cube = (
+        rho.reshape(batch, *[2] * (2 * n))
+        .permute(0, *[q + 1 for q in order])
+        .flatten(1)
+        .unflatten(1, (1 << k, 1 << k, -1))
+    )
     traced = cube.diagonal(dim1=1, dim2=2).sum(-1)
     mixed = (
         torch.eye(1 << k, dtype=rho.dtype, device=rho.device)[None, :, :, None] * traced[:, None, None, :] / (1 << k)
     )
     out = ((1 - p) * cube + p * mixed).reshape(batch, *[2] * (2 * n))
-    return out.permute(0, *[order.index(q) + 1 for q in range(2 * n)]).reshape(batch, -1)
+    return out.permute(0, *[order.index(q) + 1 for q in range(2 * n)]).reshape(batch, 1 << 2 * n)
 
 
 def measured(circuit: Circuit, noise: NoiseModel, what: Measurement, x: torch.Tensor, weights: torch.Tensor,

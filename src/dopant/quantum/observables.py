@@ -162,7 +162,7 @@ def of_probabilities(measured: Measurement, p: torch.Tensor, n: int) -> torch.Te
     rest = [q + 1 for q in range(n) if q not in measured.qubits]
     cube = cube.sum(rest) if rest else cube
     kept = sorted(measured.qubits)
-    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(p.shape[0], -1)
+    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(p.shape[0], measured.outputs)
 
 
 def matrix_of(measured: Measurement, n: int, shrink: float = 1.0) -> torch.Tensor:

@@ -6,6 +6,7 @@ matrices in the circuit, transforms of torch.func, compilation, and second deriv
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ def state(circuit: Circuit, features: torch.Tensor | None, weights: torch.Tensor
     x, shape = inputs(circuit, features, weights.dtype if weights is not None else torch.get_default_dtype(), "state",
                       weights.device if weights is not None else None)  # fmt: skip
     w = weights_of(circuit, weights, x)
-    return Runner(circuit, measurement("state", circuit.qubits))(x, w).reshape(*shape, -1)
+    return Runner(circuit, measurement("state", circuit.qubits))(x, w).reshape(*shape, 1 << circuit.qubits)
 
 
 def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
@@ -168,7 +169,8 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
                           "or more")  # fmt: skip
     if features.dtype not in loading.DTYPES:
         features = features.to(dtype)
-    return features.reshape(-1, features.shape[-1]) if features.dim() != 2 else features, features.shape[:-1]
+    shape = features.shape[:-1]
+    return features.reshape(math.prod(shape), features.shape[-1]) if len(shape) != 1 else features, shape
 
 
 def _first_reader(circuit: Circuit) -> str:
