@@ -18,6 +18,7 @@ from .circuit import Circuit
 from .gate import Gate
 from .observables import Measurement, measurement
 from .run import needed
+from .shots import groups
 
 _FREE = {"id", "x", "swap"}  # permutations of the basis, under controls too
 _PHASES = {"z", "s", "sdg", "t", "tdg", "p", "iswap"}
@@ -123,8 +124,8 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         deep = elementary_depth([e for p in pieces for e in p.events], n)
     else:
         deep = math.ceil(cx / max(n // 2, 1))  # at most n/2 CX at a time
-    groups = settings(measurement(measure, n))
-    both, weights = (groups * sum(_shifts(g, kinds) for g in circuit) for kinds in (("weight", "feature"), ("weight",)))
+    bases = settings(measurement(measure, n))
+    both, weights = (bases * sum(_shifts(g, kinds) for g in circuit) for kinds in (("weight", "feature"), ("weight",)))
     forward, step = _flops(circuit, batch)
     state = batch * (1 << n) * 2 * dtype.itemsize
     return Resources(
@@ -137,11 +138,11 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         two_qubit_gates=cx,
         elementary_depth=deep,
         exact=exact,
-        settings=groups,
-        evaluations_forward=groups,
+        settings=bases,
+        evaluations_forward=bases,
         evaluations_gradient=both,
         evaluations_weight_gradient=weights,
-        shots_forward=None if shots is None else shots * groups,
+        shots_forward=None if shots is None else shots * bases,
         shots_gradient=None if shots is None else shots * both,
         simulations_forward=1,
         simulations_gradient=1,
@@ -185,15 +186,7 @@ def settings(measured: Measurement) -> int:
         return 3 ** (measured.outputs.bit_length() - 1)
     if measured.kind == "probabilities":
         return 1
-    groups: list[list[str]] = []
-    for string in dict.fromkeys(s for total in measured.sums for s in total.strings if set(s) != {"I"}):
-        for group in groups:
-            if all(a == b or "I" in (a, b) for a, b in zip(group, string, strict=True)):
-                group[:] = [b if a == "I" else a for a, b in zip(group, string, strict=True)]
-                break
-        else:
-            groups.append(list(string))
-    return len(groups)
+    return len(groups(list(dict.fromkeys(s for total in measured.sums for s in total.strings if set(s) != {"I"}))))
 
 
 def _shifts(gate: Gate, kinds: Sequence[str]) -> int:

@@ -69,7 +69,7 @@ def from_density_or_state(what: Measurement, psi: torch.Tensor, n: int, shots: i
                 frequency(outcome(turned(psi, vectors.mH)), shots, generator) @ eigenvalues.to(psi.real.dtype)
             )
         return torch.stack(values, -1)
-    strings = sorted({s for total in what.sums for s in total.strings})
+    strings = list(dict.fromkeys(s for total in what.sums for s in total.strings))
     means = torch.zeros(psi.shape[0], len(strings), dtype=psi.real.dtype, device=psi.device)
     rows = torch.arange(1 << n, device=psi.device)
     for basis, members in groups(strings):
