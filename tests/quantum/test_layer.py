@@ -144,6 +144,7 @@ def test_whole_numbers_and_lower_precisions_are_computed_in_the_precision_of_the
     bfloat = copy.deepcopy(layer).to(torch.bfloat16)
     out = bfloat(x.float())
     assert torch.isfinite(out).all() and torch.equal(out, layer_with(layer, bfloat.weights.float())(x.float()))
+    assert torch.equal(bfloat(x.to(torch.bfloat16)), out) and out.dtype == torch.float32
 
 
 def layer_with(layer, weights):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._precision import as_parameters, no_autocast
+from .._precision import no_autocast
 from ..errors import ConfigError
 from .circuit import Circuit
 from .kernel.loading import DTYPES
@@ -52,6 +52,7 @@ class CircuitLayer(nn.Module):
         if dtype is not None and not dtype.is_floating_point:
             raise ConfigError(f"dtype={dtype}: the angles of a circuit are real; take torch.float32 or torch.float64")
         self.circuit, self.shots, self.noise = circuit, shots, noise
+        self._least = max(1, circuit.features)  # columns; none at all goes the longer way
         self.measured = measurement(measure, circuit.qubits)
         self.generator = generator if shots is not None else None
         if shots is not None:
@@ -69,17 +70,31 @@ class CircuitLayer(nn.Module):
         self.weights = nn.Parameter((made * (2 * math.pi)).to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if torch.is_tensor(x) and _autocast(x.device.type):
-            x = as_parameters(x, self.weights)
-            with no_autocast(x.device):
-                return self._measured(x)
-        return self._measured(x)
+        weights = self.weights
+        usual = (
+            type(x) is torch.Tensor
+            and x.dim() == 2
+            and x.dtype is weights.dtype
+            and x.dtype in DTYPES
+            and x.shape[1] >= self._least
+        )
+        if not usual or torch._C._is_any_autocast_enabled():
+            return self._unusual(x)
+        return self._evaluated(x, weights)
 
-    def _measured(self, x: torch.Tensor) -> torch.Tensor:
+    def _unusual(self, x: Any) -> torch.Tensor:
+        """Other axes, precisions, autocast; what is refused."""
+        if torch.is_tensor(x) and _autocast(x.device.type):
+            with no_autocast(x.device):
+                return self._unusual(x.to(self.weights.dtype) if x.dtype.is_floating_point else x)
         x, shape = inputs(self.circuit, x, self.weights.dtype, "CircuitLayer")
-        weights = self.weights if self.weights.dtype == x.dtype else self.weights.to(x.dtype)
-        out = self.runner(x, weights) if self.shots is None and self.noise is None else self._not_exact(x, weights)
-        return out if len(shape) == 1 else out.reshape(*shape, out.shape[-1])
+        out = self._evaluated(x, self.weights.to(x.dtype))
+        return out.reshape(*shape, out.shape[-1])
+
+    def _evaluated(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        if self.shots is None and self.noise is None:
+            return self.runner(x, weights)
+        return self._not_exact(x, weights)
 
     def _not_exact(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         from . import noise, shots

@@ -33,6 +33,8 @@ class Runner:
         self.plan: Any = None
         self.reason = self._planned()
         self.wants_state = not measured.diagonal
+        # batches so small that nobody asks how much memory there is
+        self._small = {k: _LOOK // needed(circuit, 1, True, double=True, kernel=k) for k in (False, True)}
         self._kernel: Any = None
         self._columns: dict[torch.dtype, torch.Tensor | None] = {}
         if path == "kernel" and self.reason:
@@ -96,6 +98,8 @@ class Runner:
         return self._columns[dtype]
 
     def _fits(self, x: torch.Tensor, weights: torch.Tensor, kernel: bool) -> None:
+        if x.shape[0] <= self._small[kernel]:
+            return
         training = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
         fits(self.circuit, x.shape[0], training, x, kernel=kernel)
 
@@ -145,7 +149,8 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
            device: torch.device | None = None) -> tuple[torch.Tensor, torch.Size]:  # fmt: skip
     """features (…, >= f) as (samples, columns) of a precision that is computed in, and the leading axes.
 
-    Lower precisions become `dtype`. ConfigError for features that are missing, complex or too few.
+    Lower precisions become `dtype`, and where that is one too, float32. ConfigError for features that are missing,
+    complex or too few.
     """
     if features is None:
         if circuit.features:
@@ -155,6 +160,7 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
         return torch.zeros(1, 0, dtype=dtype, device=device), torch.Size()
     if not torch.is_tensor(features):
         features = torch.as_tensor(features)
+    dtype = dtype if dtype in loading.DTYPES else torch.float32
     if features.is_complex():
         raise ConfigError(
             f"{who}: features are {features.dtype}; angles are real: take .real, .abs() or .angle() of them"

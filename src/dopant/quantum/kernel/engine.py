@@ -73,9 +73,10 @@ def shared_lanes(half, sampled, lanes, cos, sin, tan, tiny):
 
 
 @_part
-def sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny):
-    """Fill the rows that differ between samples, for samples first … first + count - 1."""
+def sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny, keep, kept):
+    """Fill the rows that differ between samples, for samples first … first + count - 1; keep: note them in `kept`."""
     one = cos.dtype.type(1)
+    place = 0
     for r in range(sampled.size):
         if sampled[r]:
             for i in range(count):
@@ -93,6 +94,23 @@ def sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes
                 cos[r * lanes + i] = one
                 sin[r * lanes + i] = 0
                 tan[r * lanes + i] = 0
+            if keep:
+                p.store(kept, place, load(cos, r))
+                p.store(kept, place + 1, load(sin, r))
+                p.store(kept, place + 2, load(tan, r))
+                place += 3
+
+
+@_part
+def kept_lanes(kept, sampled, cos, sin, tan):
+    """Fill the same rows from what sample_lanes kept."""
+    place = 0
+    for r in range(sampled.size):
+        if sampled[r]:
+            p.store(cos, r, load(kept, place))
+            p.store(sin, r, load(kept, place + 1))
+            p.store(tan, r, load(kept, place + 2))
+            place += 3
 
 
 @_part
@@ -155,7 +173,7 @@ def run_backward(
 
 @_jit
 def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pcos, psin, rows, scales, lanes, lo, hi,
-            keep, states, out, tiny):  # fmt: skip
+            keep, states, kept, out, tiny):  # fmt: skip
     """Samples of chunks lo … hi - 1. keep: the state of chunk c stays in states[c], else states[0] is used for all.
 
     out (batch, outputs): expectations of the Z strings of mops (strings, offset in pat, first column).
@@ -172,7 +190,8 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
         first = chunk * lanes
         count = min(lanes, batch - first)
         psi = states[chunk] if keep else states[0]
-        sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny)
+        noted = kept[chunk] if keep else kept[0]
+        sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny, keep, noted)
         run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre, tim)
         for g in range(mops.shape[0]):
             m, off, column = mops[g, 0], mops[g, 1], mops[g, 2]
@@ -188,7 +207,7 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
 @_jit
 def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin,
              rows, scales,
-             lanes, lo, hi, states, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
+             lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
     """Derivatives for chunks lo … hi - 1, added to gfeatures (batch, f), gweights (w,) and pgrad (tables * rows).
 
     gout (batch, outputs) for the Z strings of mops, or lams (chunks, 2 * rows * lanes) where the state itself was
@@ -208,7 +227,7 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
     for chunk in range(lo, hi):
         first = chunk * lanes
         count = min(lanes, batch - first)
-        sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny)
+        kept_lanes(kept[chunk], sampled, cos, sin, tan)
         p.copy(states[chunk], 0, psi, 2 * rows)
         if mops.shape[0]:
             for g in range(mops.shape[0]):

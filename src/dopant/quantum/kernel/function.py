@@ -25,91 +25,100 @@ _BLOCK_WORK, _MOST_BLOCKS = 1 << 19, 8
 
 class Run(torch.autograd.Function):
     """(plan, wants state, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
-    (batch, 2^n)."""
+    (batch, 2^n). Features and weights are of one dtype."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        keep = any(ctx.needs_input_grad) or wants_state
+        keep = wants_state or any(ctx.needs_input_grad)
         x = features.detach().contiguous().numpy()
-        prepared = _Prepared(plan, x, weights)
-        lanes, batch, chunks = prepared.lanes, x.shape[0], prepared.chunks
+        batch, dtype = x.shape[0], x.dtype
+        shape = _shape(plan, batch, dtype)
+        lanes, tiny, blocks = shape.lanes, shape.tiny, shape.blocks
+        half, cos, sin = _angles(plan, weights.detach().contiguous().numpy(), dtype)
         rows = plan.rows
-        blocks = prepared.blocks()
         mops = plan.mops[:0] if wants_state else plan.mops
-        out = np.empty((batch, len(plan.words)), x.dtype)
-        states = np.empty((chunks if keep else len(blocks), 2 * rows * lanes), x.dtype)
+        out = np.empty((batch, len(plan.words)), dtype)
+        states = np.empty((shape.chunks if keep else len(blocks), 2 * rows * lanes), dtype)
+        kept = np.empty((shape.chunks if keep else 1, 3 * lanes * plan.sampled_rows), dtype)
 
         def work(k: int) -> None:
             lo, hi = blocks[k]
-            engine.forward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr,
-                           plan.fidx, plan.fcoef,
-                           x, prepared.cos, prepared.sin, rows, plan.scales, lanes, lo, hi, keep,
-                           states if keep else states[k : k + 1], out, prepared.tiny)  # fmt: skip
+            engine.forward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+                           x, cos, sin, rows, plan.scales, lanes, lo, hi, keep, states if keep else states[k : k + 1],
+                           kept, out, tiny)  # fmt: skip
 
         _each(work, len(blocks))
-        ctx.save_for_backward(features, weights)
-        ctx.plan, ctx.wants_state, ctx.prepared, ctx.states, ctx.x = plan, wants_state, prepared, states, x
+        if keep:
+            ctx.save_for_backward(features, weights)
+            ctx.made = (plan, wants_state, shape, x, half, cos, sin, states, kept)
         if wants_state:
-            return _gathered(states, plan, batch, lanes)
+            return _gathered(states, plan, shape.chunks, batch, lanes)
         return torch.from_numpy(out)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         (grad,) = grads
-        plan: Plan = ctx.plan
-        features, weights = ctx.saved_tensors
+        features, weights = ctx.saved_tensors  # says so where one was changed in place
+        plan, wants_state, shape, x, half, cos, sin, states, kept = ctx.made
         if torch.is_grad_enabled():
-            return None, None, *_again(plan, ctx.wants_state, features, weights, grad)
-        prepared, states, x = ctx.prepared, ctx.states, ctx.x
-        lanes, rows, blocks = prepared.lanes, plan.rows, prepared.blocks()
-        gx = np.zeros_like(x)
-        gw = np.zeros((len(blocks), weights.numel()))
+            return None, None, *_again(plan, wants_state, features, weights, grad)
+        lanes, tiny, blocks, rows = shape.lanes, shape.tiny, shape.blocks, plan.rows
+        gx = np.zeros(x.shape, x.dtype)
+        gw = np.zeros((len(blocks), plan.circuit.weights))
         pgrad = np.zeros((len(blocks), plan.tables * rows))
-        if ctx.wants_state:
-            lams, gout, mops = (
-                _scattered(grad, plan, prepared.chunks, lanes, x.dtype),
-                np.zeros((0, 0), x.dtype),
-                plan.mops[:0],
-            )
+        if wants_state:
+            lams, gout, mops = _scattered(grad, plan, shape.chunks, lanes, x.dtype), _none(x.dtype), plan.mops[:0]
         else:
-            lams, gout, mops = np.zeros((0, 0), x.dtype), grad.contiguous().numpy(), plan.mops
+            lams, gout, mops = _none(x.dtype), grad.contiguous().numpy(), plan.mops
 
         def work(k: int) -> None:
             lo, hi = blocks[k]
-            engine.backward(plan.ops, plan.idx, plan.pat, mops, prepared.half, plan.sampled, plan.fptr,
-                            plan.fidx, plan.fcoef,
-                            plan.wptr, plan.widx, plan.wcoef, x, prepared.cos, prepared.sin, rows, plan.scales,
-                            lanes, lo, hi,
-                            states, gout, lams, gx, gw[k], pgrad[k], plan.largest, prepared.tiny)  # fmt: skip
+            engine.backward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+                            plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows, plan.scales, lanes, lo, hi, states,
+                            kept, gout, lams, gx, gw[k], pgrad[k], plan.largest, tiny)  # fmt: skip
 
         _each(work, len(blocks))
         total, phases = (gw[0], pgrad[0]) if len(blocks) == 1 else (gw.sum(0), pgrad.sum(0))
         if plan.tables:
             engine.shared_gradients(phases, plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef, total)
-        return None, None, torch.from_numpy(gx), torch.from_numpy(total).to(weights.dtype)
+        return None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype))
 
 
-class _Prepared:
-    """What forward and backward share of one call."""
+class _Shape:
+    """What follows from the shapes of a call alone: lanes, chunks of samples, blocks of chunks."""
 
-    def __init__(self, plan: Plan, x: np.ndarray, weights: torch.Tensor):
-        self.plan = plan
-        self.lanes = LANES[x.dtype]
-        self.tiny = TINY[x.dtype]
-        self.chunks = -(-x.shape[0] // self.lanes)
-        w = weights.detach().double().contiguous().numpy()
-        self.half = np.empty(plan.base.size)
-        engine.angles_of_weights(plan.base, plan.wptr, plan.widx, plan.wcoef, w, self.half)
-        self.cos = np.empty(plan.tables * plan.rows, x.dtype)
-        self.sin = np.empty_like(self.cos)
-        if plan.tables:
-            engine.shared_phases(self.half, plan.groups, plan.pat, plan.rows, plan.tables, self.cos, self.sin)
+    __slots__ = ("blocks", "chunks", "lanes", "tiny")
 
-    def blocks(self) -> list[tuple[int, int]]:
-        a_chunk = self.plan.rows * self.lanes * (len(self.plan.ops) + 1)
+    def __init__(self, plan: Plan, batch: int, dtype: np.dtype):
+        self.lanes, self.tiny = LANES[dtype], TINY[dtype]
+        self.chunks = -(-batch // self.lanes)
+        a_chunk = plan.rows * self.lanes * (len(plan.ops) + 1)
         most = max(1, min(_MOST_BLOCKS, self.chunks, self.chunks * a_chunk // _BLOCK_WORK))
         edges = [self.chunks * k // most for k in range(most + 1)]
-        return list(itertools.pairwise(edges))
+        self.blocks = list(itertools.pairwise(edges))
+
+
+def _shape(plan: Plan, batch: int, dtype: np.dtype) -> _Shape:
+    found = plan.shapes.get((batch, dtype))
+    if found is None:
+        if len(plan.shapes) > 64:
+            plan.shapes.clear()
+        found = plan.shapes[batch, dtype] = _Shape(plan, batch, dtype)
+    return found
+
+
+def _angles(plan: Plan, w: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half of every angle as far as weights make it, and cos and sin of the phases that all samples share."""
+    half = np.empty(plan.base.size)
+    engine.angles_of_weights(plan.base, plan.wptr, plan.widx, plan.wcoef, w, half)
+    cos, sin = np.empty(plan.tables * plan.rows, dtype), np.empty(plan.tables * plan.rows, dtype)
+    if plan.tables:
+        engine.shared_phases(half, plan.groups, plan.pat, plan.rows, plan.tables, cos, sin)
+    return half, cos, sin
+
+
+def _none(dtype: np.dtype) -> np.ndarray:
+    return np.zeros((0, 0), dtype)
 
 
 def _each(work: Callable[[int], None], count: int) -> None:
@@ -137,11 +146,13 @@ def _again(
     return tuple(next(found) if t.requires_grad else None for t in (features, weights))
 
 
-def _gathered(states: np.ndarray, plan: Plan, batch: int, lanes: int) -> torch.Tensor:
+def _gathered(states: np.ndarray, plan: Plan, chunks: int, batch: int, lanes: int) -> torch.Tensor:
     """Chunks of lanes -> (batch, 2^n) complex, in the order of the logical basis."""
-    planes = torch.from_numpy(states).view(-1, 2, plan.rows, lanes)
+    planes = torch.from_numpy(states).view(chunks, 2, plan.rows, lanes)
     where = torch.from_numpy(np.argsort(plan.order))
-    re, im = (planes[:, k].index_select(1, where).transpose(1, 2).reshape(-1, plan.rows)[:batch] for k in (0, 1))
+    re, im = (
+        planes[:, k].index_select(1, where).transpose(1, 2).reshape(chunks * lanes, plan.rows)[:batch] for k in (0, 1)
+    )
     return torch.complex(re, im)
 
 

@@ -5,6 +5,7 @@ Made once for a circuit and its measurement, on the CPU, with NumPy. Memory: 4 *
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,6 +53,7 @@ class Plan:
     scales: int
     largest: int
     order: np.ndarray
+    shapes: dict[Any, Any] = field(default_factory=dict)  # of the calls so far
 
     @property
     def flops(self) -> float:
@@ -64,7 +66,12 @@ class Plan:
         phases = sum(1 for op in self.ops if op[0] in (SHARED, SAMPLE))
         return float(self.rows * (4 * rotations + 6 * phases + 2 + 4 * len(self.mops)))
 
-    @property
+    @functools.cached_property
+    def sampled_rows(self) -> int:
+        """Rows of angles that differ between samples."""
+        return int(self.sampled.sum())
+
+    @functools.cached_property
     def rows(self) -> int:
         return 1 << self.circuit.qubits
 
