@@ -62,6 +62,7 @@ def single(letter: str) -> list[np.ndarray]:
 
 
 M = np.random.default_rng(0).normal(size=(2, 8, 8)) + 1j * np.random.default_rng(1).normal(size=(2, 8, 8))
+UNIT = M[0, :3] / np.linalg.norm(M[0, :3], axis=1, keepdims=True)
 HERMITIAN = M + M.conj().transpose(0, 2, 1)
 
 
@@ -92,6 +93,7 @@ MEASURES = {
     "of states": (("states", [5, "011", 0]), lambda psi: abs(psi[:, [5, 3, 0]]) ** 2),
     "matrix": (HERMITIAN[0], lambda psi: dense(HERMITIAN[:1], psi)),
     "matrices": (list(HERMITIAN), lambda psi: dense(HERMITIAN, psi)),
+    "overlaps": (("overlaps", list(UNIT)), lambda psi: abs(psi @ UNIT.conj().T) ** 2),
     "state": ("state", lambda psi: psi),
 }  # fmt: skip
 

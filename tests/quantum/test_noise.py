@@ -90,6 +90,21 @@ def test_expectations_are_those_of_pennylanes_mixed_states(n):
     assert np.allclose(layer(x)[0].detach(), [float(v) for v in theirs()], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("measure", ["overlaps", "matrices"])
+def test_complex_observables_of_mixed_states_are_traces(measure):
+    circuit = random_circuits.circuit(random.Random(1), 2, 12)
+    x, w = (t.detach() for t in random_circuits.inputs_for(circuit, 3))
+    v = torch.randn(2, 4, dtype=torch.complex128)
+    v = v / v.norm(dim=1, keepdim=True)
+    projectors, noise = v[:, :, None] * v[:, None, :].conj(), NoiseModel(0.1, 0.2)
+    given = ("overlaps", list(v)) if measure == "overlaps" else projectors
+    layer = circuit.layer(given, noise=noise, dtype=torch.float64)
+    layer.load_state_dict({"weights": w})
+    rho = density(circuit, noise, x, w)
+    expected = torch.stack([torch.trace(r @ p).real for r in rho for p in projectors]).reshape(3, 2)
+    assert torch.allclose(layer(x).detach(), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_density_matrices_have_trace_one_and_no_negative_eigenvalue(seed):
     draw = random.Random(seed)
@@ -128,6 +143,8 @@ def test_what_has_no_meaning_with_noise_is_refused_when_the_layer_is_made():
         Circuit(1).layer(noise=0.1)
     with pytest.raises(ConfigError, match="the state is mixed"):
         Circuit(1).layer("state", noise=some)
+    with pytest.raises(ConfigError, match="an overlap is not one"):
+        Circuit(1).layer(("overlaps", [[1.0, 0.0]]), noise=some)
     with pytest.raises(ConfigError, match="as Pauli strings"):
         Circuit(1).layer(np.eye(2), noise=some)
     with pytest.raises(ConfigError, match="take one of them"):

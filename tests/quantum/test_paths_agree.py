@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import random_circuits
-from dopant.quantum import Circuit, feature, weight
+from dopant.errors import ConfigError
+from dopant.quantum import Circuit, NoiseModel, feature, weight
 from random_circuits import circuit as random_circuit
 from random_circuits import inputs_for
 
@@ -163,3 +164,21 @@ def test_torch_func_transforms_and_fake_tensors_take_the_torch_path():
     expected = torch.autograd.functional.jacobian(layer, x)
     expected = torch.stack([expected[b, :, b] for b in range(4)])
     assert torch.allclose(jacobian, expected, atol=1e-10)
+
+
+def test_overlaps_are_squared_moduli_of_inner_products_exact_noisy_and_drawn():
+    circuit = Circuit(2).ry(0, feature(0)).cx(0, 1).rx(1, weight())
+    bell = Circuit(2).h(0).cx(0, 1)
+    measure = ("overlaps", [bell, torch.tensor([1.0, 0.0, 0.0, 0.0])])
+    exact = circuit.layer(measure, dtype=torch.float64)
+    x = torch.randn(5, 1, dtype=torch.float64)
+    states = circuit.state(x, exact.weights).detach()
+    vectors = torch.tensor([[0.5**0.5, 0, 0, 0.5**0.5], [1, 0, 0, 0]], dtype=torch.complex128)
+    expected = (states @ vectors.T).abs().square()
+    assert torch.allclose(exact(x), expected, atol=1e-12)
+    for more, gap in (({"noise": NoiseModel()}, 1e-12), ({"shots": 40_000}, 5 * 0.5 / 200)):
+        other = circuit.layer(measure, **more)
+        other.weights = exact.weights
+        assert torch.allclose(other(x), expected, atol=gap)
+    with pytest.raises(ConfigError, match="squared norm is 4"):
+        circuit.layer(("overlaps", [torch.ones(4)]))

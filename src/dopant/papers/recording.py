@@ -29,6 +29,7 @@ IDENTITY = {
     CELL: ("cell", "data", "images", "epochs", "replicates", "commit"),
     "factorial": ("study", "data", "images", "epochs", "replicates", "commit"),
     "checked_weights": ("file", "data", "commit"),
+    "dimension": ("study", "slot", "component"),
 }
 """A row of the same identity replaces the one before it."""
 

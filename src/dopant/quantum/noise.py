@@ -54,6 +54,8 @@ def check(circuit: Circuit, noise: Any, what: Measurement, shots: int | None = N
         raise ConfigError("measure='state' with noise: the state is mixed; take Pauli strings or 'probabilities'")
     if noise.readout and what.kind == "matrices":
         raise ConfigError("readout errors act on measured bits: write the observable as Pauli strings")
+    if noise.readout and what.kind == "overlaps":
+        raise ConfigError("readout errors act on measured bits, and an overlap is not one; take probabilities")
     if noise.readout and shots is not None:
         raise ConfigError("readout errors with shots together are not simulated; take one of them")
 

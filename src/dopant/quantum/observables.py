@@ -31,7 +31,8 @@ class Measurement:
     """What a layer gives: `outputs` numbers a sample.
 
     kind: "paulis" (expectations of `sums`), "probabilities" (of the qubits in `qubits`, or of the basis states in
-    `states`), "matrices" (expectations of dense Hermitian `matrices` on `qubits`), "state" (the complex state).
+    `states`), "matrices" (expectations of dense Hermitian `matrices` on `qubits`), "overlaps" (|<v|state>|^2 with the
+    rows v of `vectors`), "state" (the complex state).
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Measurement:
     qubits: tuple[int, ...] = ()
     states: tuple[int, ...] | None = None
     matrices: tuple[tuple[tuple[complex, ...], ...], ...] = ()
+    vectors: tuple[tuple[complex, ...], ...] = ()
     words: str = ""
 
     @property
@@ -53,7 +55,8 @@ def measurement(given: Any, n: int) -> Measurement:
     "x" "y" "z": that Pauli of every qubit. A Pauli string, or several: their expectations. A dictionary
     {string: coefficient}, or several: Hermitian sums. "probabilities": of all 2^n basis states; ("probabilities",
     [qubits]): of those qubits, the first the most significant; ("states", [numbers or bit strings]): of those basis
-    states. A Hermitian matrix (2^n, 2^n), or several. "state": the state itself, complex.
+    states. ("overlaps", [states or circuits without inputs]): |<v|state>|^2. A Hermitian
+    matrix (2^n, 2^n), or several. "state": the state itself, complex.
     """
     if isinstance(given, Measurement):
         return given
@@ -76,6 +79,8 @@ def measurement(given: Any, n: int) -> Measurement:
         and given[0] in ("probabilities", "states")
     ):
         return _some(given[0], given[1], n)
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str) and given[0] == "overlaps":
+        return _overlaps(given[1], n)
     if hasattr(given, "shape"):
         stack = torch.as_tensor(given)
         return _matrices(stack[None] if stack.dim() == 2 else stack, n)
@@ -84,7 +89,7 @@ def measurement(given: Any, n: int) -> Measurement:
     if isinstance(given, Sequence) and len(given) and all(hasattr(g, "shape") for g in given):
         return _matrices(given, n)
     raise ConfigError(f"measure={given!r}: take 'x', 'y', 'z', 'probabilities', 'state', Pauli strings of {n} letters, "
-                      "{string: coefficient}, ('probabilities', qubits), ('states', numbers) or "
+                      "{string: coefficient}, ('probabilities', qubits), ('states', numbers), ('overlaps', states) or "
                       "Hermitian matrices")  # fmt: skip
 
 
@@ -134,6 +139,33 @@ def _some(kind: str, given: Any, n: int) -> Measurement:
     )
 
 
+def _overlaps(given: Any, n: int) -> Measurement:
+    from .circuit import Circuit
+
+    found = []
+    for i, v in enumerate(given):
+        where = f"measure=('overlaps', …), state {i}"
+        if isinstance(v, Circuit):
+            if v.qubits != n or v.features or v.weights:
+                raise ConfigError(f"{where}: a circuit of {v.qubits} qubits, {v.features} features and {v.weights} "
+                                  f"weights; "
+                                  f"expected {n} qubits and numbers alone")  # fmt: skip
+            v = v.state(None, torch.zeros(0, dtype=torch.float64))
+        try:
+            vector = torch.as_tensor(v).detach().cpu().to(torch.complex128)
+        except (TypeError, ValueError, RuntimeError) as e:
+            raise ConfigError(f"{where}: a vector of numbers or a circuit is wanted, not {type(v).__name__}") from e
+        if vector.shape != (1 << n,):
+            raise ConfigError(f"{where}: shape {tuple(vector.shape)}; a state of {n} qubits has ({1 << n},)")
+        norm = float(vector.abs().square().sum())
+        if not abs(norm - 1) < 1e-6:
+            raise ConfigError(f"{where}: its squared norm is {norm:.6g}; a state has 1 (divide by the norm)")
+        found.append(tuple(complex(e) for e in vector.tolist()))
+    if not found:
+        raise ConfigError("measure=('overlaps', …): no state is named")
+    return Measurement("overlaps", len(found), qubits=tuple(range(n)), vectors=tuple(found), words="state overlaps")
+
+
 def _matrices(given: Any, n: int) -> Measurement:
     found = [_checks.hermitian(m, n, f"measure, observable {i}") for i, m in enumerate(given)]
     entries = tuple(tuple(tuple(complex(e) for e in row) for row in m.tolist()) for m in found)
@@ -146,6 +178,9 @@ def of_state(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Tensor:
         return psi
     if measured.kind == "paulis":
         return _expectations(measured, psi, n)
+    if measured.kind == "overlaps":
+        inner = psi @ torch.tensor(measured.vectors, dtype=psi.dtype, device=psi.device).mH
+        return inner.real.square() + inner.imag.square()
     if measured.kind == "matrices":
         stack = torch.tensor(measured.matrices, dtype=psi.dtype, device=psi.device)
         return torch.einsum("bi,kij,bj->bk", psi.conj(), stack, psi).real
@@ -167,7 +202,10 @@ def of_probabilities(measured: Measurement, p: torch.Tensor, n: int) -> torch.Te
 
 def matrix_of(measured: Measurement, n: int, shrink: float = 1.0) -> torch.Tensor:
     """The observables as matrices (outputs, 2^n, 2^n), complex128. shrink: by what each letter of a Pauli string is
-    multiplied, which is what readout errors do to it; matrices have none."""
+    multiplied, which is what readout errors do to it; matrices and overlaps have none."""
+    if measured.kind == "overlaps":
+        v = torch.tensor(measured.vectors, dtype=torch.complex128)
+        return v[:, :, None] * v[:, None, :].conj()
     if measured.kind == "matrices":
         return torch.tensor(measured.matrices, dtype=torch.complex128)
     found = torch.zeros(len(measured.sums), 1 << n, 1 << n, dtype=torch.complex128)

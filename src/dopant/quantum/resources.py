@@ -180,8 +180,8 @@ def elementary_depth(events: Sequence[Event], n: int) -> int:
 
 def settings(measured: Measurement) -> int:
     """How many bases must be measured in."""
-    if measured.kind == "matrices":
-        return len(measured.matrices)
+    if measured.kind in ("matrices", "overlaps"):  # each in its own eigenbasis, or by a test of its own
+        return measured.outputs
     if measured.kind == "state":
         return 3 ** (measured.outputs.bit_length() - 1)
     if measured.kind == "probabilities":

@@ -60,6 +60,12 @@ def from_density_or_state(what: Measurement, psi: torch.Tensor, n: int, shots: i
     if what.kind == "probabilities":
         frequencies = frequency(outcome(psi), shots, generator)
         return of_probabilities(what, frequencies, n)
+    if what.kind == "overlaps":  # each by a test of its own: that state or not
+        v = torch.tensor(what.vectors, dtype=psi.dtype, device=psi.device)
+        inner = torch.einsum("ki,bij,kj->bk", v.conj(), psi, v).real if psi.dim() == 3 else (psi @ v.mH).abs().square()
+        yes = inner.clamp(0, 1)
+        pairs = torch.stack([yes, 1 - yes], -1).reshape(-1, 2)
+        return frequency(pairs, shots, generator)[:, 0].reshape(yes.shape)
     if what.kind == "matrices":
         values = []
         for entries in what.matrices:

@@ -169,10 +169,14 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
             f"`{row['study']}`: {row['data']}, {row.get('images', 0):,} images, {row['epochs']} epochs, "
             f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit "
             f"{row.get('commit', 'unknown')[:8]}{'+' if row.get('dirty') else ''}."
-        )
+            + (f" {row['failed']} trials failed (diverged); effects count them as the worst score, the means of cells "
+               "leave them out." if row.get("failed") else "")
+        )  # fmt: skip
         by_role: dict[str, list[list[str]]] = {}
         for e in row["effects"]:
-            by_role.setdefault(e.get("role", "level"), []).append(_effect(e, scale))
+            role = e.get("role", "level")
+            untuned = role == "level" and e["verdict"].removeprefix("estimate: ").startswith("untuned")
+            by_role.setdefault("untuned level" if untuned else role, []).append(_effect(e, scale))
         for title, roles, folded in _TABLES:
             rows = [found for role in roles for found in by_role.get(role, [])]
             if rows:
@@ -189,9 +193,22 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
     return "\n\n".join(parts) or "No study of the parts has been recorded yet."
 
 
+def dimension_block(published: Sequence[Series], measured: Rows) -> str:
+    """Effective dimension beside parameter counts."""
+    rows = [
+        [row["slot"], f"`{row['component']}`", f"{row['parameters']:,}",
+         f"{'' if row.get('exact', True) else 'at least '}{row['rank']:,}"]
+        for row in measured.get("dimension", [])
+    ]  # fmt: skip
+    return _table(
+        ["slot", "component", "trainable numbers", "effective dimension"], rows, "None has been recorded yet."
+    )
+
+
 _NORM = "state_norm_squared_head"
 _TABLES = (
     ("Contrasts in which every arm is tuned alike", ("level", "baseline"), False),
+    ("One thing changed, none tuned", ("untuned level",), False),
     ("These swaps against their controls", ("swap-versus-control",), False),
     ("Main effects, means over all cells that differ in nothing else", ("main",), False),
     ("Simple effects, where a main effect depends on another factor; uncorrected", ("simple",), True),
@@ -219,6 +236,7 @@ BLOCKS: dict[str, Callable[[Sequence[Series], Rows], str]] = {
     "bound": bound_block,
     "weights": weights_block,
     "factorial": factorial_block,
+    "dimension": dimension_block,
 }
 
 

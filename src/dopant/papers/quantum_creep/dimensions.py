@@ -1,0 +1,47 @@
+"""Record how many directions of each component's parameters change what it gives:
+`python -m dopant.papers.quantum_creep.dimensions [STUDY.toml]` (heads.toml unless said; some minutes).
+
+Adds one `[[dimension]]` row to measured.toml for each component and slot, at its starting values on the study's data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...errors import DopantError
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """One row for each component and slot of the study in `path`. ConfigError for a study that cannot be read."""
+    from ...study.config import Study
+    from ...study.dimensions import dimensions
+
+    return [{"study": path.name, **{k: v for k, v in found.to_json().items() if k != "cell"}}
+            for found in dimensions(Study.load(path))]  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """The command; 0, or 2 where the request is wrong."""
+    from .. import recording
+    from . import PAPER
+
+    parser = argparse.ArgumentParser(prog="python -m dopant.papers.quantum_creep.dimensions", description=__doc__)
+    parser.add_argument("study", nargs="?", default=str(PAPER.folder / "heads.toml"), metavar="STUDY.toml")
+    asked = parser.parse_args(arguments)
+    try:
+        checkout = recording.require_checkout(PAPER.folder)
+        for row in rows_of(Path(asked.study)):
+            row |= {"commit": checkout.commit, "dirty": checkout.dirty, "date": recording.now()}
+            done = recording.add(PAPER.measured_file, "dimension", row)
+            print(f"{done}: {row['slot']} {row['component']}: {row['rank']} of {row['parameters']}")
+    except DopantError as error:
+        print(f"dopant: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
