@@ -65,6 +65,13 @@ def test_one_weight_object_is_one_weight_also_after_a_copy():
     assert torch.allclose(state, Circuit(2).ry(0, w0).ry(1, w1).rx(0, 2 * w0).state(weights=W[:2]))
 
 
+def test_features_and_weights_may_be_lists_and_arrays():
+    circuit = Circuit(2).ry(0, x0).ry(1, w0)
+    expected = circuit.state(torch.tensor([[0.3], [0.5]]), torch.tensor([0.2]))
+    assert torch.equal(circuit.state([[0.3], [0.5]], [0.2]), expected)
+    assert circuit.state(np.array([0.3]), np.array([0.2])).dtype == torch.complex128
+
+
 def test_numbered_weights_may_leave_gaps():
     assert Circuit(1).ry(0, weight(3)).weights == 4
 

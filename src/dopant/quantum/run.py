@@ -139,6 +139,7 @@ def fits(circuit: Circuit, batch: int, training: bool, x: torch.Tensor | None = 
 
 def state(circuit: Circuit, features: torch.Tensor | None, weights: torch.Tensor | None) -> torch.Tensor:
     """See Circuit.state."""
+    weights = None if weights is None else torch.as_tensor(weights)
     x, shape = inputs(circuit, features, weights.dtype if weights is not None else torch.get_default_dtype(), "state",
                       weights.device if weights is not None else None)  # fmt: skip
     w = weights_of(circuit, weights, x)
