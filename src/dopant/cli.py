@@ -362,6 +362,9 @@ def inspect(
     dimension: Annotated[
         bool, typer.Option("--dimension", help="Measure each component's effective dimension; takes up to minutes.")
     ] = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Measure each circuit's gradients at random starts; takes seconds.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The study's folder, whose finished trials are left out.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes to foretell for (default: cores).")] = None,
     with_: With = None,
@@ -369,11 +372,12 @@ def inspect(
 ) -> None:
     """Slots of a host, and which components fit them or why not; of a study also time, memory and disk.
 
-    --json gives the list of slots; with --forecast or --dimension {"slots", "cells", "forecast", "dimensions"}. A dry
-    step is taken where a study file is given and the output is for people, or with --forecast.
+    --json gives the list of slots; with --forecast, --dimension or --gradients {"slots", "cells", "forecast",
+    "dimensions", "gradients"}. A dry step is taken where a study file is given and the output is for people, or with
+    --forecast.
     """
     from .study import look as looking
-    from .study.report.inspection import cell_lines, dimension_lines, forecast_lines, slot_lines
+    from .study.report.inspection import cell_lines, dimension_lines, forecast_lines, gradient_lines, slot_lines
     from .study.request import study_of_request
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
@@ -382,6 +386,7 @@ def inspect(
     cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
     directions = looking.dimensions(asked) if dimension else []
+    slopes = looking.gradients(asked) if gradients else []
     if slot is not None:
         names = [n for row in rows for n in (row["slot"], *row["also"])]
         rows = [row for row in rows if slot in (row["slot"], *row["also"])]
@@ -394,14 +399,16 @@ def inspect(
     if forecast:
         whole = looking.forecast(asked, out=out, workers=workers, cells=cells)
     if as_json:
-        if forecast or dimension:
+        if forecast or dimension or gradients:
             told = {"slots": rows, "cells": [c.to_json() for c in cells], "forecast": whole and whole.to_json()}
-            _json(told | {"dimensions": [d.to_json() for d in directions]})
+            measured = {"dimensions": directions, "gradients": slopes}
+            _json(told | {name: [row.to_json() for row in found] for name, found in measured.items()})
         else:
             _json(rows)
         return
-    for line in [*cell_lines(cells), *dimension_lines(directions), *forecast_lines(whole)]:
-        print(line)
+    for lines in (cell_lines(cells), dimension_lines(directions), gradient_lines(slopes), forecast_lines(whole)):
+        for line in lines:
+            print(line)
 
 
 @app.command()

@@ -29,17 +29,18 @@ def as_inputs(circuit: Circuit) -> Circuit:
 
 
 def drawn(
-    circuit: Circuit, starts: int, features: torch.Tensor | None, generator: torch.Generator | None
+    circuit: Circuit, starts: int, features: torch.Tensor | None, generator: torch.Generator | None, kept: int = 1
 ) -> Iterator[torch.Tensor]:
     """Chunks (some, features + weights), float64, of `starts` rows: weights uniform in [0, 2 pi), radians, and the
-    given features (f,), or such draws where there are none given. ConfigError for features of another length."""
+    given features (f,), or such draws where there are none given. kept: states of a row that are in memory at once.
+    ConfigError for features of another length."""
     f, w = circuit.features, circuit.weights
     if features is not None and (features.dim() != 1 or len(features) < f):
         raise ConfigError(f"features of shape {tuple(features.shape)}; one sample of at least {f} is wanted")
     own = 0 if features is None else f
     device = None if generator is None else generator.device
     while starts > 0:
-        some = min(starts, max(1, _ROOM >> circuit.qubits))
+        some = min(starts, max(1, _ROOM // kept >> circuit.qubits))
         starts -= some
         rows = torch.rand(some, f - own + w, generator=generator, dtype=torch.float64, device=device) * (2 * math.pi)
         fixed = torch.zeros(0) if features is None else features.detach()[:f]

@@ -107,6 +107,7 @@ class CircuitLayer(nn.Module):
     def cost(self) -> dict[str, Any]:
         """What the circuit would take on a device, and the tier of evidence of what is computed here."""
         r = self.circuit.resources(measure=self.measured, shots=self.shots)
+        gradient = r.evaluations_gradient if self.weights.requires_grad else r.evaluations_feature_gradient
         tier = "noisy" if self.noise is not None else "finite shots" if self.shots is not None else "exact expectation"
         return {
             "qubits": r.qubits,
@@ -114,7 +115,7 @@ class CircuitLayer(nn.Module):
             "two_qubit_gates": r.two_qubit_gates,
             "depth": r.depth,
             "circuits_per_sample": r.evaluations_forward,
-            "circuits_per_gradient": r.evaluations_gradient,
+            "circuits_per_gradient": gradient,
             "shots": self.shots or 0,
             "tier": tier,
         }

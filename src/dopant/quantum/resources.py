@@ -35,7 +35,8 @@ class Resources:
 
     On hardware, for each sample: settings: bases to measure in. evaluations_forward: circuits to run for the outputs.
     evaluations_gradient: for the gradients in weights and features by parameter shifts, forward not included;
-    evaluations_weight_gradient: for weights alone. shots_forward, shots_gradient: shots times those, None without.
+    evaluations_weight_gradient, evaluations_feature_gradient: for these alone. shots_forward, shots_gradient: shots
+    times evaluations_forward and evaluations_gradient, None without.
     evaluations_step: of a training step of `batch` samples, forward and gradient.
 
     In simulation: simulations_forward, simulations_gradient: passes, whatever the number of angles. flops_forward,
@@ -55,6 +56,7 @@ class Resources:
     evaluations_forward: int
     evaluations_gradient: int
     evaluations_weight_gradient: int
+    evaluations_feature_gradient: int
     shots_forward: int | None
     shots_gradient: int | None
     simulations_forward: int
@@ -125,7 +127,8 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
     else:
         deep = math.ceil(cx / max(n // 2, 1))  # at most n/2 CX at a time
     bases = settings(measurement(measure, n))
-    both, weights = (bases * sum(_shifts(g, kinds) for g in circuit) for kinds in (("weight", "feature"), ("weight",)))
+    kinds = (("weight", "feature"), ("weight",), ("feature",))
+    both, weights, features = (bases * sum(_shifts(g, k) for g in circuit) for k in kinds)
     forward, step = _flops(circuit, batch)
     state = batch * (1 << n) * 2 * dtype.itemsize
     return Resources(
@@ -142,6 +145,7 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         evaluations_forward=bases,
         evaluations_gradient=both,
         evaluations_weight_gradient=weights,
+        evaluations_feature_gradient=features,
         shots_forward=None if shots is None else shots * bases,
         shots_gradient=None if shots is None else shots * both,
         simulations_forward=1,

@@ -19,6 +19,7 @@ from .dry import Dry as Dry
 from .dry import dry_steps as dry_steps
 from .forecast import Forecast as Forecast
 from .forecast import forecast as forecast
+from .gradients import gradients as gradients
 
 
 def look(study: Study) -> list[dict[str, Any]]:

@@ -137,6 +137,25 @@ class StudyAnswer(Answer):
             costs["seconds_per_step"] = costs["seconds"] / costs["steps"].clip(lower=1)
         return costs.reset_index()
 
+    @functools.cached_property
+    def gradients(self) -> pd.DataFrame:
+        """One row per cell and circuit in it: its gradients at random starts, `GradientProbe`'s fields and ratio.
+
+        Of the first replicate that has them, and empty where no network holds a `CircuitLayer`.
+        """
+        import pandas as pd
+
+        from ..evaluation.gradient_probe import GradientProbe, of_metrics
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        order = {cell.name: i for i, cell in enumerate(self.cells)}
+        for row in sorted(self.rows, key=lambda r: (order.get(r["cell"], len(order)), r["replicate"])):
+            probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
+            if row["cell"] not in found and probes:
+                found[row["cell"]] = [{"cell": row["cell"]} | p.to_json() for p in probes]
+        records = [record for records in found.values() for record in records]
+        return pd.DataFrame(records, columns=["cell", *GradientProbe.__dataclass_fields__, "ratio"])
+
     # --- the answer -------------------------------------------------------------------------------------------------
 
     @functools.cached_property

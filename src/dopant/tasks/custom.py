@@ -15,6 +15,7 @@ from .._signature import as_call
 from ..adapters.pairing import CALLED, Pairing, first_batches
 from ..cost import ledger
 from ..errors import LeaseLost
+from ..evaluation.gradient_probe import as_metrics, gradient_probes
 from ..lifecycle import Lifecycle
 from ..recipe import Recipe
 from ..streams import Streams
@@ -96,6 +97,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     The function may take a fifth parameter named `data`: the replicate's data set. `folder` lasts over a kill and a
     rerun, so checkpoints written there are found again. The weights that the model has in the end are kept, for
     `Answer.model`. Costs are those of the model as handed over, per sample of a batch of `recipe.batch`.
+    Of each circuit `gradient_FIELD_SLOT` is kept, at random starts.
     Raises ConfigError for what is not metrics (see `_returned.read`), TrialFailed for a metric that is not finite.
     """
     description = trial.description
@@ -106,6 +108,8 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     need_true_targets(model)
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
     costs = _costs(model, description, data, recipe.batch)
+    tuned = trial.phase == "tuning"
+    probed = {} if tuned else as_metrics(gradient_probes(model, streams.seed, description["swaps"]))
     folder = Path(keeper.folder).parent / "work"
     folder.mkdir(exist_ok=True)
     takes_data = "data" in inspect.signature(train).parameters
@@ -113,7 +117,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
         with Pairing(model, streams) as pairing:
             pairing.prepare(first_batches(data, streams, recipe.batch))
     before, names = _marks(model), set(tensors_of(model))
-    log = Log(keeper, recipe, trial.phase == "tuning")
+    log = Log(keeper, recipe, tuned)
     try:
         with streams.seeded("train"):
             returned = train(model, streams, log, folder, **({"data": data} if takes_data else {}))
@@ -121,11 +125,11 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
         log.ended()
         raise
     log.ended()
-    metrics, items = read(returned, None if trial.phase == "tuning" else trial.extra.get("metric"))
+    metrics, items = read(returned, None if tuned else trial.extra.get("metric"))
     keeper.warnings += _doubts(model, before)
     if set(tensors_of(model)) == names:  # a loop may have rebuilt it; such a network is the loop's to keep
         keeper.save({"model": tensors_of(model), "best": {}})
-    found = costs | metrics
+    found = costs | metrics | probed  # what the loop gave comes first: it names the metric where the study does not
     if data is not None and takes_data:
         facts = {
             "n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(data.test),

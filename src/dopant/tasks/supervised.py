@@ -12,6 +12,7 @@ from .._build import cast
 from .._slots import measure
 from ..cost import ledger
 from ..errors import TrialFailed
+from ..evaluation.gradient_probe import as_metrics, gradient_probes
 from ..recipe import Recipe
 from ..streams import Streams
 from ..training.distil import Distillation
@@ -26,8 +27,9 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     """Train the cell's network on the training split, watch validation each epoch, read the test set once at the end.
 
     Metrics: those of the last epoch, `test_loss` and `test_METRIC`, sizes of the splits, reads of the test set, costs
-    (`cost_…`), seconds, `imitation_start_SLOT` and `imitation_end_SLOT` around distilling. Items: one row per test item
-    with its number in the data set, the prediction and each metric.
+    (`cost_…`), seconds, `imitation_start_SLOT` and `imitation_end_SLOT` around distilling, `gradient_FIELD_SLOT`
+    of each circuit at random starts. Items: one row per test item with its number in the data set, the prediction and
+    each metric.
     """
     description = trial.description
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
@@ -39,12 +41,14 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     if trained is not None:
         freeze_rest(model, trained)
     costs = ledger(model, data.sample(2), 2, batch=recipe.batch)
+    tuned = trial.phase == "tuning"
+    probed = {} if tuned else as_metrics(gradient_probes(model, streams.seed, description["swaps"]))
     loop = Loop(
         model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
         protocol=description.get("protocol"), device=device, held=held_statistics(model, trained) if trained else (),
         distillation=_distillation(host, model, description, data, recipe, device),
     )  # fmt: skip
-    loop.run(reads_test=trial.phase != "tuning")
+    loop.run(reads_test=not tuned)
     metrics: dict[str, Any] = {f"cost_{k}": v for k, v in costs.items()}
     metrics |= {
         f"imitation_{when}_{slot}": error
@@ -67,10 +71,11 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
             metrics |= finite(loop.score("validation", 0).means("validation_"))
     # Tuning trials choose by validation; their test set stays unread.
     items: dict[str, torch.Tensor] = {}
-    if trial.phase != "tuning":
+    if not tuned:
         scores = loop.test()
         metrics |= finite(scores.means("test_"))
         items = scores.items
+        metrics |= probed
     metrics["test_reads"] = loop.test_reads
     return metrics, items
 

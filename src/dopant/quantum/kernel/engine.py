@@ -13,7 +13,9 @@ from numba import njit
 
 from . import passes as p
 from .kinds import ROTATE, SHARED, START
-from .vectors import load, spread
+from .vectors import load, spread, total
+
+FLUSH = 64  # chunks whose gradients are added up in the precision of the state
 
 _jit: Any = njit(nogil=True, error_model="numpy", cache=True)
 _part: Any = njit(nogil=True, inline="never", error_model="numpy", cache=True)
@@ -222,6 +224,7 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
     sums = np.empty(6 * lanes, dtype)
     psi, lam = np.empty(2 * rows * lanes, dtype), np.empty(2 * rows * lanes, dtype)
     work, prefix = np.empty(largest * lanes, dtype), np.empty(largest * lanes, dtype)
+    p.clear(grad, 0, nrows)
     shared_lanes(half, sampled, lanes, cos, sin, tan, tiny)
     batch = features.shape[0]
     for chunk in range(lo, hi):
@@ -239,19 +242,26 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
                 p.seed(psi, lam, rows, pat, off, bucket, g == 0)
         else:
             p.copy(lams[chunk], 0, lam, 2 * rows)
-        p.clear(grad, 0, nrows)
-        run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work,
-                     prefix, grad,
-                     pgrad)  # fmt: skip
         for r in range(nrows):
-            s = 0.0
-            for i in range(count):
-                s += grad[r * lanes + i]
-            for k in range(wptr[r], wptr[r + 1]):
-                gweights[widx[k]] += 0.5 * wcoef[k] * s
-            for k in range(fptr[r], fptr[r + 1]):
-                for i in range(count):
-                    gfeatures[first + i, fidx[k]] += 0.5 * fcoef[k] * grad[r * lanes + i]
+            if sampled[r]:
+                p.clear(grad, r, 1)
+        run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work,
+                     prefix, grad, pgrad)  # fmt: skip
+        # rows that all samples share are added up over some chunks first
+        flush = (chunk - lo) % FLUSH == FLUSH - 1 or chunk == hi - 1
+        for r in range(nrows):
+            if sampled[r]:
+                for k in range(fptr[r], fptr[r + 1]):
+                    for i in range(count):
+                        gfeatures[first + i, fidx[k]] += 0.5 * fcoef[k] * grad[r * lanes + i]
+            elif not flush:
+                continue
+            if wptr[r] < wptr[r + 1]:
+                s = total(load(grad, r))
+                for k in range(wptr[r], wptr[r + 1]):
+                    gweights[widx[k]] += 0.5 * wcoef[k] * s
+            if flush:
+                p.clear(grad, r, 1)
 
 
 @_jit
@@ -271,3 +281,25 @@ def shared_gradients(pgrad, groups, pat, rows, wptr, widx, wcoef, gweights):
                 bucket[e] += bucket[e + half]
             for k in range(wptr[row + j], wptr[row + j + 1]):
                 gweights[widx[k]] += 0.5 * wcoef[k] * s
+
+
+@_jit
+def forward_alone(base, groups, tables, wptr, widx, wcoef, weights, ops, idx, pat, mops, half, sampled, fptr, fidx,
+                  fcoef, features, pcos, psin, rows, scales, lanes, lo, hi, keep, states, kept, out, tiny):  # fmt: skip
+    """angles_of_weights, shared_phases and forward as one call, where there is one block."""
+    angles_of_weights(base, wptr, widx, wcoef, weights, half)
+    if tables:
+        shared_phases(half, groups, pat, rows, tables, pcos, psin)
+    forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pcos, psin, rows, scales, lanes, lo, hi,
+            keep, states, kept, out, tiny)  # fmt: skip
+
+
+@_jit
+def backward_alone(groups, tables, ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features,
+                   pcos, psin, rows, scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad,
+                   largest, tiny):  # fmt: skip
+    """backward and shared_gradients as one call, where there is one block."""
+    backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin, rows,
+             scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny)  # fmt: skip
+    if tables:
+        shared_gradients(pgrad, groups, pat, rows, wptr, widx, wcoef, gweights)

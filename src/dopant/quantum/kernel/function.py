@@ -15,6 +15,7 @@ import torch
 from .. import statevector
 from ..observables import measurement, of_state
 from . import engine
+from .loading import DTYPES
 from .plan import Plan
 from .vectors import LANES
 
@@ -34,20 +35,32 @@ class Run(torch.autograd.Function):
         batch, dtype = x.shape[0], x.dtype
         shape = _shape(plan, batch, dtype)
         lanes, tiny, blocks = shape.lanes, shape.tiny, shape.blocks
-        half, cos, sin = _angles(plan, weights.detach().contiguous().numpy(), dtype)
+        w = weights.detach().contiguous().numpy()
+        half = np.empty(plan.base.size)
+        cos, sin = np.empty(plan.tables * plan.rows, dtype), np.empty(plan.tables * plan.rows, dtype)
         rows = plan.rows
         mops = plan.mops[:0] if wants_state else plan.mops
         out = np.empty((batch, len(plan.words)), dtype)
         states = np.empty((shape.chunks if keep else len(blocks), 2 * rows * lanes), dtype)
         kept = np.empty((shape.chunks if keep else 1, 3 * lanes * plan.sampled_rows), dtype)
 
-        def work(k: int) -> None:
-            lo, hi = blocks[k]
-            engine.forward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
-                           x, cos, sin, rows, plan.scales, lanes, lo, hi, keep, states if keep else states[k : k + 1],
-                           kept, out, tiny)  # fmt: skip
+        if len(blocks) == 1:
+            engine.forward_alone(plan.base, plan.groups, plan.tables, plan.wptr, plan.widx, plan.wcoef, w, plan.ops,
+                                 plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef, x, cos,
+                                 sin, rows, plan.scales, lanes, 0, shape.chunks, keep, states, kept, out,
+                                 tiny)  # fmt: skip
+        else:
+            engine.angles_of_weights(plan.base, plan.wptr, plan.widx, plan.wcoef, w, half)
+            if plan.tables:
+                engine.shared_phases(half, plan.groups, plan.pat, rows, plan.tables, cos, sin)
 
-        _each(work, len(blocks))
+            def work(k: int) -> None:
+                lo, hi = blocks[k]
+                engine.forward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
+                               x, cos, sin, rows, plan.scales, lanes, lo, hi, keep,
+                               states if keep else states[k : k + 1], kept, out, tiny)  # fmt: skip
+
+            _each(work, len(blocks))
         if keep:
             ctx.save_for_backward(features, weights)
             ctx.made = (plan, wants_state, shape, x, half, cos, sin, states, kept)
@@ -71,16 +84,25 @@ class Run(torch.autograd.Function):
         else:
             lams, gout, mops = _none(x.dtype), grad.contiguous().numpy(), plan.mops
 
-        def work(k: int) -> None:
-            lo, hi = blocks[k]
-            engine.backward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx, plan.fcoef,
-                            plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows, plan.scales, lanes, lo, hi, states,
-                            kept, gout, lams, gx, gw[k], pgrad[k], plan.largest, tiny)  # fmt: skip
+        if len(blocks) == 1:
+            total = gw[0]
+            engine.backward_alone(plan.groups, plan.tables, plan.ops, plan.idx, plan.pat, mops, half, plan.sampled,
+                                  plan.fptr, plan.fidx, plan.fcoef, plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows,
+                                  plan.scales, lanes, 0, shape.chunks, states, kept, gout, lams, gx, total, pgrad[0],
+                                  plan.largest, tiny)  # fmt: skip
+        else:
 
-        _each(work, len(blocks))
-        total, phases = (gw[0], pgrad[0]) if len(blocks) == 1 else (gw.sum(0), pgrad.sum(0))
-        if plan.tables:
-            engine.shared_gradients(phases, plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef, total)
+            def work(k: int) -> None:
+                lo, hi = blocks[k]
+                engine.backward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx,
+                                plan.fcoef, plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows, plan.scales, lanes, lo,
+                                hi, states, kept, gout, lams, gx, gw[k], pgrad[k], plan.largest, tiny)  # fmt: skip
+
+            _each(work, len(blocks))
+            total = gw.sum(0)
+            if plan.tables:
+                engine.shared_gradients(pgrad.sum(0), plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef,
+                                        total)  # fmt: skip
         return None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype))
 
 
@@ -107,22 +129,12 @@ def _shape(plan: Plan, batch: int, dtype: np.dtype) -> _Shape:
     return found
 
 
-def _angles(plan: Plan, w: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Half of every angle as far as weights make it, and cos and sin of the phases that all samples share."""
-    half = np.empty(plan.base.size)
-    engine.angles_of_weights(plan.base, plan.wptr, plan.widx, plan.wcoef, w, half)
-    cos, sin = np.empty(plan.tables * plan.rows, dtype), np.empty(plan.tables * plan.rows, dtype)
-    if plan.tables:
-        engine.shared_phases(half, plan.groups, plan.pat, plan.rows, plan.tables, cos, sin)
-    return half, cos, sin
-
-
 def _none(dtype: np.dtype) -> np.ndarray:
     return np.zeros((0, 0), dtype)
 
 
 def _each(work: Callable[[int], None], count: int) -> None:
-    if count == 1 or torch.get_num_threads() == 1:
+    if torch.get_num_threads() == 1:
         for k in range(count):
             work(k)
     else:
@@ -174,11 +186,15 @@ def warm_up(dtype: torch.dtype) -> None:
     from .plan import plan
 
     circuit = Circuit(2).h(0).h(1).rz(0, feature(0)).rz(1, weight()).rx(0, weight())
+    number = DTYPES[dtype]
     for kind in ("z", "state"):
         made = plan(circuit, measurement(kind, 2))
         assert made is not None
-        x = torch.zeros(2, 1, dtype=dtype, requires_grad=True)
-        w = torch.zeros(circuit.weights, dtype=dtype, requires_grad=True)
-        with torch.enable_grad():
-            out = Run.apply(made, kind == "state", x, w)
-            torch.autograd.grad(out.abs().sum(), (x, w))
+        for batch, blocks in ((2, 1), (2 * LANES[number], 2)):  # in one block, and in two
+            made.shapes[batch, number] = shape = _Shape(made, batch, number)
+            shape.blocks = [(k, k + 1) for k in range(blocks)]
+            x = torch.zeros(batch, 1, dtype=dtype, requires_grad=True)
+            w = torch.zeros(circuit.weights, dtype=dtype, requires_grad=True)
+            with torch.enable_grad():
+                out = Run.apply(made, kind == "state", x, w)
+                torch.autograd.grad(out.abs().sum(), (x, w))

@@ -58,6 +58,7 @@ def _context(answer: Any) -> dict[str, Any]:
         "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
         "curves": _curves(answer, metric.name),
         "cells": cells,
+        "gradients": tables.gradients(getattr(answer, "gradients", None)),
         "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
         "trials": tables.trials(answer.trials) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),

@@ -58,6 +58,27 @@ def dimension_lines(rows: Sequence[Any]) -> Iterator[str]:
         yield f"{row.slot}={row.component}: {rank} of {row.parameters:,}, at {row.samples} training inputs"
 
 
+def gradient_lines(rows: Sequence[Any]) -> Iterator[str]:
+    """Lines for each circuit of each cell: its gradients at random starts."""
+    if rows:
+        yield ""
+        yield "gradients of the circuits at random starts (of the circuit by itself, not of the trained network):"
+    for row in rows:
+        p = row.probe
+        name = f"{row.cell}, {p.slot}: {p.qubits} qubits, {p.weights} weights"
+        if p.skipped:
+            yield f"{name}: not measured, {p.skipped}"
+        elif p.variance is None:
+            yield f"{name}: no weight moves an output, at {p.starts} starts"
+        else:
+            idle = f", {p.idle} weights without effect" if p.idle else ""
+            yield f"{name}{idle}"
+            yield (
+                f"    variance of a derivative {p.variance:.3g} ({p.lowest:.3g} to {p.highest:.3g} by weight), "
+                f"{p.ratio:.3g} times that of a deep random circuit, at {p.starts} starts"
+            )
+
+
 def forecast_lines(whole: Any) -> Iterator[str]:
     """The forecast of a study in sentences."""
     if whole is None:

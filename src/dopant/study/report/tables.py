@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import circuits
 from .forest import AGAINST_CONTROL, groups, role_of
 from .words import IN_UNIT_OF_METRIC, Measure, clean, formatter, is_missing, kind_of, plain, score
 
@@ -106,16 +107,20 @@ def header(column: str, metric: Measure, numeric: bool) -> Header:
 
 
 def build(
-    records: list[dict[str, Any]], columns: list[str], metric: Measure, classes: list[str] | None = None
-) -> Table:
-    """A table of `records` with these columns, in this order."""
+    records: list[dict[str, Any]], columns: list[str], metric: Measure, classes: list[str] | None = None,
+    own: Mapping[str, circuits.Column] | None = None,
+) -> Table:  # fmt: skip
+    """A table of `records` with these columns, in this order. own: columns that have words of their own in it."""
+    own = own or {}
     writers = {c: formatter(c, metric, [record.get(c) for record in records]) for c in columns}
+    writers |= {c: column.write for c, column in own.items() if column.write is not None}
     rows = [[entry(c, record.get(c), writers[c]) for c in columns] for record in records]
     numeric = [any(row[i].class_ == "number" for row in rows) for i in range(len(columns))]
     for row in rows:
         for i, e in enumerate(row):
             row[i] = replace(e, class_="number none") if numeric[i] and e.class_ == "none" else e
     headers = [header(c, metric, n) for c, n in zip(columns, numeric, strict=True)]
+    headers = [replace(h, label=own[h.name].label, help=own[h.name].help) if h.name in own else h for h in headers]
     return Table(headers, rows, classes or [])
 
 
@@ -141,7 +146,7 @@ def trials(frame: Any) -> Table:
     columns += [
         c
         for c in frame.columns
-        if c not in columns and not str(c).startswith(("cost_", "warnings")) and _worth(frame[c])
+        if c not in columns and not str(c).startswith(("cost_", "gradient_", "warnings")) and _worth(frame[c])
     ]
     if "reason" in columns and frame["reason"].map(lambda v: is_missing(v) or v == "").all():
         columns.remove("reason")
@@ -157,7 +162,7 @@ def _worth(series: Any) -> bool:
 def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
     """What each cell reached (mean, SD and number of its finished trials) beside what it cost.
 
-    A cost that no cell has is left out. None where there is neither.
+    A cost that no cell has is left out, the tier of evidence where there is no circuit. None where there is neither.
     """
     records = [] if costs is None or costs.empty else costs.to_dict("records")
     reached = _reached(trial_frame, metric.name)
@@ -166,7 +171,11 @@ def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
     if not records:
         return None
     cost_columns = [] if costs is None else [c for c in costs.columns if c not in IDENTITY and _worth(costs[c])]
-    table = build(records, ["cell", *cost_columns], metric)
+    tiers = _tiers(trial_frame)
+    if tiers:
+        cost_columns.append("tier")
+        records = [record | {"tier": tiers.get(record["cell"])} for record in records]
+    table = build(records, ["cell", *cost_columns], metric, own=circuits.COSTS)
     if not reached:
         return table
     extra = [
@@ -211,6 +220,14 @@ def imitation(trial_frame: Any, cells: Any) -> Table | None:
     return Table([Header(name, label, "", name not in ("cell", "slot")) for name, label in labels.items()], rows)
 
 
+def gradients(frame: Any) -> Table | None:
+    """The circuits of each cell at random starts, from `StudyAnswer.gradients`; None where there is none."""
+    if frame is None or not len(frame):
+        return None
+    columns = [c for c in circuits.GRADIENTS if c in frame.columns and (c != "skipped" or frame[c].astype(bool).any())]
+    return build(frame.to_dict("records"), columns, Measure("", False), own=circuits.GRADIENTS)
+
+
 def _reached(frame: Any, metric: str) -> dict[Any, tuple[float, float, int]]:
     if metric not in getattr(frame, "columns", ()) or "cell" not in frame.columns:
         return {}
@@ -221,6 +238,14 @@ def _reached(frame: Any, metric: str) -> dict[Any, tuple[float, float, int]]:
         frame = frame[frame["status"] == "done"]
     found = frame.groupby("cell", sort=False)[metric].agg(["mean", "std", "count"])
     return {cell: (row["mean"], row["std"], int(row["count"])) for cell, row in found.iterrows()}
+
+
+def _tiers(frame: Any) -> dict[Any, str]:
+    """{cell: tier of evidence} of the cells with circuits."""
+    if "cost_tier" not in getattr(frame, "columns", ()):
+        return {}
+    pairs = zip(frame["cell"], frame["cost_tier"], strict=True)
+    return {cell: tier for cell, tier in pairs if isinstance(tier, str)}
 
 
 def facts(mapping: Any, prefix: str = "") -> list[tuple[str, str]]:
