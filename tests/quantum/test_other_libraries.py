@@ -11,8 +11,8 @@ import torch
 
 from absence import absent
 from dopant.quantum import Circuit
-from dopant.quantum.gates import GATES
-from quantum.drawn import inputs_for, random_circuit
+from random_circuits import circuit as random_circuit
+from random_circuits import inputs_for
 
 
 def needs(name: str) -> None:
@@ -38,11 +38,10 @@ def qiskit_state(circuit: Circuit, x, w) -> np.ndarray:
     theirs = QuantumCircuit(n)
     for gate, angles in numbers(circuit, x, w):
         if gate.name == "pauli_exp":
-            pauli = Pauli(gate.letters[::-1]).to_matrix()  # the rightmost letter is qubit 0 there
-            made = np.cos(angles[0] / 2) * np.eye(2**n) - 1j * np.sin(angles[0] / 2) * pauli
-            theirs.append(lib.UnitaryGate(made), range(n))
-            continue
-        if gate.name == "rot":
+            pauli = Pauli(gate.letters[::-1]).to_matrix()  # the rightmost letter is the first qubit there
+            made = np.cos(angles[0] / 2) * np.eye(len(pauli)) - 1j * np.sin(angles[0] / 2) * pauli
+            made = lib.UnitaryGate(made)
+        elif gate.name == "rot":
             made = lib.UGate(angles[1], angles[2], angles[0])
             theirs.global_phase -= 0 if gate.controls else (angles[0] + angles[2]) / 2
             assert not gate.controls
@@ -58,9 +57,8 @@ def qiskit_state(circuit: Circuit, x, w) -> np.ndarray:
 def test_states_are_qiskits_with_their_global_phase(n):
     needs("qiskit")
     rng = random.Random(n)
-    plain = random_circuit(n, 30, rng, controls=False)
-    names = [g for g in GATES if g != "rot"]
-    for circuit in (plain, random_circuit(n, 12, rng, names=names)):
+    plain = random_circuit(rng, n, 30, dense=False, controls=False)
+    for circuit in (plain, random_circuit(rng, n, 12, dense=False, without=["rot"])):
         x, w = inputs_for(circuit, 1, n)
         ours = circuit.state(x, w)[0].detach().numpy()
         assert np.allclose(ours, qiskit_state(circuit, x[0], w), rtol=0, atol=1e-10)
@@ -88,7 +86,7 @@ def test_expectations_and_their_gradients_are_pennylanes(n):
     import pennylane as qml
 
     rng = random.Random(10 + n)
-    circuit = random_circuit(n, 20, rng, controls=False)
+    circuit = random_circuit(rng, n, 20, dense=False, controls=False, weights=None)
     x, w = inputs_for(circuit, 1, n)
     words = ["Z" * n, "XYZXYZ"[:n]]
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+import random_circuits
 from dopant.errors import ConfigError
 from dopant.quantum import Circuit, NoiseModel, feature, weight
-from quantum.drawn import dense_state, inputs_for, random_circuit
+from random_circuits import circuit as random_circuit
+from random_circuits import inputs_for
 
 
 def both(circuit: Circuit, measure, x, w):
@@ -39,7 +41,7 @@ def as_measure(name: str, n: int):
 def test_values_and_gradients_of_random_circuits_agree_to_1e_11_in_double_precision(seed, measure):
     rng = random.Random(f"{seed}{measure}")
     n = 1 + seed
-    circuit = random_circuit(n, 16, rng)
+    circuit = random_circuit(rng, n, 16, dense=False, weights=None if seed % 2 else 3)
     x, w = inputs_for(circuit, rng.choice([1, 7, 8, 19]), seed)
     kernel, torch_ = both(circuit, as_measure(measure, n), x, w)
     assert kernel.shape == torch_.shape and kernel.dtype == torch_.dtype
@@ -53,17 +55,14 @@ def test_values_and_gradients_of_random_circuits_agree_to_1e_11_in_double_precis
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_state_is_that_of_a_dense_simulation_with_its_global_phase(seed):
-    circuit = random_circuit(1 + seed, 14, random.Random(seed))
+    circuit = random_circuit(random.Random(seed), 1 + seed, 14)
     x, w = inputs_for(circuit, 3, seed)
-    states = circuit.state(x, w).detach().numpy()
-    for b in range(3):
-        expected = dense_state(circuit, x[b].detach().numpy(), w.detach().numpy())
-        assert np.allclose(states[b], expected, atol=1e-12)
+    assert np.allclose(circuit.state(x, w).detach(), random_circuits.states(circuit, x, w), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_single_precision_agrees_with_double_to_its_own(n):
-    circuit = random_circuit(n, 40, random.Random(n), controls=False)
+    circuit = random_circuit(random.Random(n), n, 40, dense=False, controls=False, weights=None)
     x, w = inputs_for(circuit, 33)
     double, _ = both(circuit, "z", x, w)
     x32, w32 = x.detach().float().requires_grad_(), w.detach().float().requires_grad_()
@@ -136,7 +135,7 @@ def test_any_number_of_threads_gives_the_same_bits():
 
 
 def test_a_sample_does_not_depend_on_its_batch():
-    circuit = random_circuit(4, 25, random.Random(8))
+    circuit = random_circuit(random.Random(8), 4, 25, dense=False, weights=None)
     x, w = inputs_for(circuit, 37, dtype=torch.float32)
     runner = circuit.layer(path="kernel").runner
     together = runner(x, w)
@@ -146,7 +145,7 @@ def test_a_sample_does_not_depend_on_its_batch():
 
 
 def test_nan_in_one_sample_stays_in_it():
-    circuit = random_circuit(3, 20, random.Random(2))
+    circuit = random_circuit(random.Random(2), 3, 20, dense=False, weights=None)
     x, w = inputs_for(circuit, 20, dtype=torch.float32)
     x = x.detach()
     x[3, 0] = float("nan")
@@ -157,7 +156,7 @@ def test_nan_in_one_sample_stays_in_it():
 
 
 def test_torch_func_transforms_and_fake_tensors_take_the_torch_path():
-    circuit = random_circuit(3, 12, random.Random(4))
+    circuit = random_circuit(random.Random(4), 3, 12, dense=False, weights=None)
     layer = circuit.layer(dtype=torch.float64)
     x, _ = inputs_for(circuit, 4)
     x = x.detach()

@@ -54,6 +54,9 @@ class Angle:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("an angle cannot be changed; make another by arithmetic")
 
+    def __deepcopy__(self, memo: Any) -> Angle:
+        return self  # a copy of weight() would be another weight
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Angle, (self.terms,)
 
@@ -198,7 +201,8 @@ def as_angle(value: Any, where: str = "angle") -> Angle:
                               "samples")  # fmt: skip
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        kind = "complex" if isinstance(value, numbers.Complex) else type(value).__name__
+        complex_ = isinstance(value, numbers.Complex) and not isinstance(value, bool)
+        kind = "complex" if complex_ else type(value).__name__
         raise ConfigError(f"{where}: an angle is a real number of radians, feature(i), weight() or arithmetic of them, "
                           f"not {value!r} ({kind})")  # fmt: skip
     number = float(value)

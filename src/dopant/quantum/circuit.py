@@ -42,15 +42,21 @@ class Circuit(StandardGates):
         self._set(_checks.count(qubits), (), 0, {}, None)
 
     def _set(
-        self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None
-    ) -> None:
-        features = max((f for gate in gates for f in gate.features), default=-1) + 1
+        self, qubits: int, gates: tuple[Gate, ...], weights: int, pending: dict[Any, int], named: bool | None,
+        before: Circuit | None = None,
+    ) -> None:  # fmt: skip
+        # of gates that were there before it is known already: a circuit grows by one gate at a time
+        known, new = (before.features, gates[len(before.gates) :]) if before else (0, gates)
+        features = max(known, max((f for gate in new for f in gate.features), default=-1) + 1)
         values = (named, pending, features, gates, qubits, weights)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("a circuit cannot be changed; its methods return new ones")
+
+    def __deepcopy__(self, memo: Any) -> Circuit:
+        return self  # a copy would not know the weights that were added to it as its own
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.qubits, self.gates, self.weights, self._pending, self._named)
@@ -115,7 +121,8 @@ class Circuit(StandardGates):
         from dataclasses import replace
 
         new = object.__new__(Circuit)
-        new._set(self.qubits, (*self.gates, replace(gate, angles=tuple(angles))), max(total, highest + 1), known, named)
+        new._set(self.qubits, (*self.gates, replace(gate, angles=tuple(angles))), max(total, highest + 1), known, named,
+                 before=self)  # fmt: skip
         return new
 
     def unitary(self, qubits: int | Sequence[int], matrix: Any, *, controls: int | Sequence[int] = ()) -> Circuit:
@@ -156,12 +163,14 @@ class Circuit(StandardGates):
         where = f"gate {len(self)} ('hermitian_exp')"
         on = _checks.as_qubits(qubits)
         room = 4 ** len(on)
-        many = room if count is None else int(count)
-        if not 0 < many <= room or first < 0:
-            raise ConfigError(f"{where}: features {first} to {first + many - 1} for a matrix of {room} "
-                              f"entries; take between 1 and {room} features, from 0 on")  # fmt: skip
-        scale = as_angle(scale, f"{where}, scale").constant
-        return self._add("hermitian_exp", on, data=(int(first), many, scale))
+        start, many = _checks.whole(first), room if count is None else _checks.whole(count)
+        if start is None or many is None or not 0 < many <= room or start < 0:
+            raise ConfigError(f"{where}: first={first!r}, count={count!r} for a matrix of {room} entries; "
+                              f"take between 1 and {room} features, from 0 on")  # fmt: skip
+        factor = as_angle(scale, f"{where}, scale")
+        if not factor.is_number:
+            raise ConfigError(f"{where}: scale={factor} is no number; multiply the features before they enter")
+        return self._add("hermitian_exp", on, data=(start, many, factor.constant))
 
     def controlled(self, controls: int | Sequence[int], name: str, *arguments: Any) -> Circuit:
         """Gate `name` done only where every control is 1: `c.controlled([0, 1], "ry", 2, weight())`."""

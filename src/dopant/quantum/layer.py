@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._precision import as_parameters
+from .._precision import no_autocast
 from ..errors import ConfigError
 from .circuit import Circuit
 from .kernel.loading import DTYPES
@@ -62,7 +62,7 @@ class CircuitLayer(nn.Module):
         if noise is not None:
             from .noise import check as check_noise
 
-            check_noise(circuit, noise)
+            check_noise(circuit, noise, self.measured, shots)
         self.runner = Runner(circuit, self.measured, "torch" if noise is not None or shots is not None else path)
         made = torch.rand(
             circuit.weights, generator=generator, device=generator.device if generator else device, dtype=dtype
@@ -71,14 +71,22 @@ class CircuitLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weights = self.weights
-        usual = type(x) is torch.Tensor and x.dim() == 2 and x.dtype is weights.dtype and x.shape[1] >= self._least
+        usual = (
+            type(x) is torch.Tensor
+            and x.dim() == 2
+            and x.dtype is weights.dtype
+            and x.dtype in DTYPES
+            and x.shape[1] >= self._least
+        )
         if not usual or torch._C._is_any_autocast_enabled():
             return self._unusual(x)
         return self._evaluated(x, weights)
 
     def _unusual(self, x: Any) -> torch.Tensor:
         """Other axes, precisions, autocast; what is refused."""
-        x = as_parameters(x, self.weights) if torch.is_tensor(x) else x
+        if torch.is_tensor(x) and _autocast(x.device.type):
+            with no_autocast(x.device):
+                return self._unusual(x.to(self.weights.dtype) if x.dtype.is_floating_point else x)
         x, shape = inputs(self.circuit, x, self.weights.dtype, "CircuitLayer")
         out = self._evaluated(x, self.weights.to(x.dtype))
         return out.reshape(*shape, out.shape[-1])
@@ -125,3 +133,7 @@ class CircuitLayer(nn.Module):
         more += f", noise={self.noise}" if self.noise is not None else ""
         return (f"{c.features} features, {self.measured.outputs} outputs, qubits={c.qubits}, gates={len(c)}, "
                 f"weights={c.weights}, measure={self.measured.words}{more}")  # fmt: skip
+
+
+def _autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

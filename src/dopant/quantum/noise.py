@@ -24,8 +24,8 @@ MOST = 6  # qubits
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """one, two: depolarising probability of gates on one qubit, and on two or more (on each pair of a larger gate it is
-    applied to all its qubits at once). readout: probability that a measured bit is read wrong."""
+    """one, two: depolarising probability after each gate on one qubit, and on two or more, controls included (of all
+    its qubits at once, however many); `id` has none. readout: probability that a measured bit is read wrong."""
 
     one: float = 0.0
     two: float = 0.0
@@ -42,13 +42,22 @@ class NoiseModel:
             )
 
 
-def check(circuit: Circuit, noise: Any) -> None:
-    """ConfigError for another noise model than ours, and for circuits that are too large for a density matrix."""
+def check(circuit: Circuit, noise: Any, what: Measurement, shots: int | None = None) -> None:
+    """ConfigError for another noise model than ours, circuits too large for a density matrix, and for what has no
+    meaning with noise: a pure state, readout errors of a matrix, readout errors with shots."""
     if not isinstance(noise, NoiseModel):
         raise ConfigError(f"noise={noise!r}: take dopant.quantum.NoiseModel(one=0.001, two=0.01)")
     if circuit.qubits > MOST:
         raise ConfigError(f"noise on {circuit.qubits} qubits: density matrices are computed up to {MOST} qubits "
                           f"({4**MOST} numbers a sample); take fewer qubits, or leave noise out")  # fmt: skip
+    if what.kind == "state":
+        raise ConfigError("measure='state' with noise: the state is mixed; take Pauli strings or 'probabilities'")
+    if noise.readout and what.kind == "matrices":
+        raise ConfigError("readout errors act on measured bits: write the observable as Pauli strings")
+    if noise.readout and what.kind == "overlaps":
+        raise ConfigError("readout errors act on measured bits, and an overlap is not one; take probabilities")
+    if noise.readout and shots is not None:
+        raise ConfigError("readout errors with shots together are not simulated; take one of them")
 
 
 def density(circuit: Circuit, noise: NoiseModel, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -74,13 +83,18 @@ def _depolarised(rho: torch.Tensor, qubits: tuple[int, ...], n: int, p: float) -
     k, batch = len(qubits), rho.shape[0]
     rest = [q for q in range(n) if q not in qubits]
     order = [*qubits, *(q + n for q in qubits), *rest, *(q + n for q in rest)]
-    cube = rho.reshape(batch, *[2] * (2 * n)).permute(0, *[q + 1 for q in order]).reshape(batch, 1 << k, 1 << k, -1)
+    cube = (
+        rho.reshape(batch, *[2] * (2 * n))
+        .permute(0, *[q + 1 for q in order])
+        .flatten(1)
+        .unflatten(1, (1 << k, 1 << k, -1))
+    )
     traced = cube.diagonal(dim1=1, dim2=2).sum(-1)
     mixed = (
         torch.eye(1 << k, dtype=rho.dtype, device=rho.device)[None, :, :, None] * traced[:, None, None, :] / (1 << k)
     )
     out = ((1 - p) * cube + p * mixed).reshape(batch, *[2] * (2 * n))
-    return out.permute(0, *[order.index(q) + 1 for q in range(2 * n)]).reshape(batch, -1)
+    return out.permute(0, *[order.index(q) + 1 for q in range(2 * n)]).reshape(batch, 1 << 2 * n)
 
 
 def measured(circuit: Circuit, noise: NoiseModel, what: Measurement, x: torch.Tensor, weights: torch.Tensor,
@@ -88,8 +102,6 @@ def measured(circuit: Circuit, noise: NoiseModel, what: Measurement, x: torch.Te
     """(batch, outputs), exact or, with shots, drawn; the derivative is that of the exact values."""
     n = circuit.qubits
     rho = density(circuit, noise, x, weights)
-    if what.kind == "state":
-        raise ConfigError("measure='state' with noise: the state is mixed; take Pauli strings or 'probabilities'")
     flips = 1 - 2 * noise.readout
     if what.kind == "probabilities":
         exact = of_probabilities(what, _misread(outcome(rho), n, noise.readout), n)
@@ -98,8 +110,6 @@ def measured(circuit: Circuit, noise: NoiseModel, what: Measurement, x: torch.Te
         exact = torch.einsum("bij,kji->bk", rho, stack).real
     if shots is None:
         return exact
-    if noise.readout:
-        raise ConfigError("readout errors with shots together are not simulated; take one of them")
     with torch.no_grad():
         drawn = from_density_or_state(what, rho.detach(), n, shots, generator)
     return exact + (drawn - exact.detach())

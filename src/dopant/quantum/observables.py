@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers as numbers_
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,10 +104,12 @@ def _paulis(sums: Sequence[dict[str, Any]], n: int, words: str) -> Measurement:
                 raise ConfigError(f"{where}: {s!r} has {len(word)} letters; the circuit has {n} qubits, "
                                   f"one letter each, "
                                   "I where nothing is measured")  # fmt: skip
-            if isinstance(c, complex) and c.imag:
+            if isinstance(c, bool) or not isinstance(c, numbers_.Complex):
+                raise ConfigError(f"{where}: the coefficient of {s!r} is {c!r}; take a real number")
+            if c.imag:
                 raise ConfigError(f"{where}: the coefficient {c} of {s!r} is complex; an observable is Hermitian, its "
                                   "coefficients real")  # fmt: skip
-            number = float(c.real if isinstance(c, complex) else c)
+            number = float(c.real)
             if not abs(number) < float("inf"):
                 raise ConfigError(f"{where}: the coefficient of {s!r} is {number}")
             strings.append(word)
@@ -194,20 +197,16 @@ def of_probabilities(measured: Measurement, p: torch.Tensor, n: int) -> torch.Te
     rest = [q + 1 for q in range(n) if q not in measured.qubits]
     cube = cube.sum(rest) if rest else cube
     kept = sorted(measured.qubits)
-    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(p.shape[0], -1)
+    return cube.permute(0, *[kept.index(q) + 1 for q in measured.qubits]).reshape(p.shape[0], measured.outputs)
 
 
 def matrix_of(measured: Measurement, n: int, shrink: float = 1.0) -> torch.Tensor:
     """The observables as matrices (outputs, 2^n, 2^n), complex128. shrink: by what each letter of a Pauli string is
-    multiplied, which is what readout errors do to it."""
+    multiplied, which is what readout errors do to it; matrices and overlaps have none."""
     if measured.kind == "overlaps":
-        if shrink != 1.0:
-            raise ConfigError("readout errors act on measured bits, and an overlap is not one; take probabilities")
         v = torch.tensor(measured.vectors, dtype=torch.complex128)
         return v[:, :, None] * v[:, None, :].conj()
     if measured.kind == "matrices":
-        if shrink != 1.0:
-            raise ConfigError("readout errors act on measured bits: write the observable as Pauli strings")
         return torch.tensor(measured.matrices, dtype=torch.complex128)
     found = torch.zeros(len(measured.sums), 1 << n, 1 << n, dtype=torch.complex128)
     for k, total in enumerate(measured.sums):

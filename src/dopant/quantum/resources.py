@@ -18,6 +18,7 @@ from .circuit import Circuit
 from .gate import Gate
 from .observables import Measurement, measurement
 from .run import needed
+from .shots import groups
 
 _FREE = {"id", "x", "swap"}  # permutations of the basis, under controls too
 _PHASES = {"z", "s", "sdg", "t", "tdg", "p", "iswap"}
@@ -100,8 +101,8 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
     Evaluations of a gradient, times the settings: for each gate, 2 for each angle about a Pauli string or of a phase
     (two-term shift; Schuld et al. 2019, arXiv 1811.11184), 4 where it is under controls (generator with eigenvalues -1,
     0, 1; Anselmetti et al. 2021, arXiv 2104.05695), and for exp(i sum_k angle_k P_k) 2 for each string of the algebra
-    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355; `parameter_shift`
-    takes all 4^k - 1). An angle without weight or feature costs none; a weight in several gates costs for each.
+    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355). An angle
+    without weight or feature costs none; a weight in several gates costs for each.
     FLOPs, complex multiply-adds being 8: a gate on k targets under c controls takes 8 * 2^k * 2^(n-c), a rotation about
     a Pauli string 16 * 2^(n-c), a diagonal gate 6 * 2^(n-c), permutations none; exp of a (d, d) matrix 40 d^3, for
     each sample where features are in it. Backward un-computes the state and carries one adjoint, 2 times forward, and
@@ -125,9 +126,9 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         deep = elementary_depth([e for p in pieces for e in p.events], n)
     else:
         deep = math.ceil(cx / max(n // 2, 1))  # at most n/2 CX at a time
-    groups = settings(measurement(measure, n))
+    bases = settings(measurement(measure, n))
     kinds = (("weight", "feature"), ("weight",), ("feature",))
-    both, weights, features = (groups * sum(_shifts(g, k) for g in circuit) for k in kinds)
+    both, weights, features = (bases * sum(_shifts(g, k) for g in circuit) for k in kinds)
     forward, step = _flops(circuit, batch)
     state = batch * (1 << n) * 2 * dtype.itemsize
     return Resources(
@@ -140,12 +141,12 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         two_qubit_gates=cx,
         elementary_depth=deep,
         exact=exact,
-        settings=groups,
-        evaluations_forward=groups,
+        settings=bases,
+        evaluations_forward=bases,
         evaluations_gradient=both,
         evaluations_weight_gradient=weights,
         evaluations_feature_gradient=features,
-        shots_forward=None if shots is None else shots * groups,
+        shots_forward=None if shots is None else shots * bases,
         shots_gradient=None if shots is None else shots * both,
         simulations_forward=1,
         simulations_gradient=1,
@@ -189,15 +190,7 @@ def settings(measured: Measurement) -> int:
         return 3 ** (measured.outputs.bit_length() - 1)
     if measured.kind == "probabilities":
         return 1
-    groups: list[list[str]] = []
-    for string in dict.fromkeys(s for total in measured.sums for s in total.strings if set(s) != {"I"}):
-        for group in groups:
-            if all(a == b or "I" in (a, b) for a, b in zip(group, string, strict=True)):
-                group[:] = [b if a == "I" else a for a, b in zip(group, string, strict=True)]
-                break
-        else:
-            groups.append(list(string))
-    return len(groups)
+    return len(groups(list(dict.fromkeys(s for total in measured.sums for s in total.strings if set(s) != {"I"}))))
 
 
 def _shifts(gate: Gate, kinds: Sequence[str]) -> int:

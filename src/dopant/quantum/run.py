@@ -6,6 +6,7 @@ matrices in the circuit, transforms of torch.func, compilation, and second deriv
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -124,30 +125,33 @@ def fits(circuit: Circuit, batch: int, training: bool, x: torch.Tensor | None = 
     room = available(x.device if x is not None and x.device.type == "cuda" else "cpu")
     if wanted <= room.bytes:
         return
+    shown = show_bytes(wanted) if wanted < 1 << 60 else f"2^{wanted.bit_length() - 1} bytes"
     one = needed(circuit, 1, training, double=double, kernel=kernel)
     most = circuit.qubits
     while most > 1 and wanted >> (circuit.qubits - most) > room.bytes:
         most -= 1
     smaller = f"a batch of {max(1, batch * room.bytes // wanted)}" if one <= room.bytes else f"{most} qubits"
     raise DoesNotFit(f"a circuit of {circuit.qubits} qubits with a batch of {batch} takes "
-                     f"{show_bytes(wanted)} of memory, "
+                     f"{shown} of memory, "
                      f"and {room.where} has {show_bytes(room.bytes)} left; the largest that fits is {smaller}",
                      needed=wanted, available=room.bytes)  # fmt: skip
 
 
 def state(circuit: Circuit, features: torch.Tensor | None, weights: torch.Tensor | None) -> torch.Tensor:
     """See Circuit.state."""
+    weights = None if weights is None else torch.as_tensor(weights)
     x, shape = inputs(circuit, features, weights.dtype if weights is not None else torch.get_default_dtype(), "state",
                       weights.device if weights is not None else None)  # fmt: skip
     w = weights_of(circuit, weights, x)
-    return Runner(circuit, measurement("state", circuit.qubits))(x, w).reshape(*shape, -1)
+    return Runner(circuit, measurement("state", circuit.qubits))(x, w).reshape(*shape, 1 << circuit.qubits)
 
 
 def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
            device: torch.device | None = None) -> tuple[torch.Tensor, torch.Size]:  # fmt: skip
     """features (…, >= f) as (samples, columns) of a precision that is computed in, and the leading axes.
 
-    Lower precisions become `dtype`. ConfigError for features that are missing, complex or too few.
+    Lower precisions become `dtype`, and where that is one too, float32. ConfigError for features that are missing,
+    complex or too few.
     """
     if features is None:
         if circuit.features:
@@ -157,6 +161,7 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
         return torch.zeros(1, 0, dtype=dtype, device=device), torch.Size()
     if not torch.is_tensor(features):
         features = torch.as_tensor(features)
+    dtype = dtype if dtype in loading.DTYPES else torch.float32
     if features.is_complex():
         raise ConfigError(
             f"{who}: features are {features.dtype}; angles are real: take .real, .abs() or .angle() of them"
@@ -171,7 +176,8 @@ def inputs(circuit: Circuit, features: Any, dtype: torch.dtype, who: str,
                           "or more")  # fmt: skip
     if features.dtype not in loading.DTYPES:
         features = features.to(dtype)
-    return features.reshape(-1, features.shape[-1]) if features.dim() != 2 else features, features.shape[:-1]
+    shape = features.shape[:-1]
+    return features.reshape(math.prod(shape), features.shape[-1]) if len(shape) != 1 else features, shape
 
 
 def _first_reader(circuit: Circuit) -> str:

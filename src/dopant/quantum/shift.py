@@ -60,6 +60,8 @@ def parameter_shift(circuit: Circuit, measure: Any, features: torch.Tensor | Non
         by_weights = values.new_zeros(*values.shape, circuit.weights)
         by_features = values.new_zeros(*values.shape, x.shape[1])
         for place, gate in enumerate(circuit.gates):
+            if gate.data is None and all(a.is_number for a in gate.angles):
+                continue
             if gate.name in ("special_unitary", "hermitian_exp"):
                 _dense(circuit, place, gate, x, w, value, by_weights, by_features)
                 continue

@@ -15,6 +15,7 @@ from . import statevector
 from .circuit import Circuit
 from .gates import GATES
 from .observables import Measurement, masks, of_probabilities, of_state, parity
+from .run import fits
 
 _ONCE = 1 << 22  # shots of all samples together that are drawn at once
 
@@ -46,6 +47,7 @@ def groups(strings: list[str]) -> list[tuple[str, list[int]]]:
 def measured(circuit: Circuit, what: Measurement, x: torch.Tensor, weights: torch.Tensor, shots: int,
              generator: torch.Generator | None) -> torch.Tensor:  # fmt: skip
     """(batch, outputs): drawn values with the exact expectation's derivative."""
+    fits(circuit, x.shape[0], torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad), x, kernel=False)
     psi = statevector.state(circuit, x, weights)
     exact = of_state(what, psi, circuit.qubits)
     with torch.no_grad():
@@ -73,7 +75,7 @@ def from_density_or_state(what: Measurement, psi: torch.Tensor, n: int, shots: i
                 frequency(outcome(turned(psi, vectors.mH)), shots, generator) @ eigenvalues.to(psi.real.dtype)
             )
         return torch.stack(values, -1)
-    strings = sorted({s for total in what.sums for s in total.strings})
+    strings = list(dict.fromkeys(s for total in what.sums for s in total.strings))
     means = torch.zeros(psi.shape[0], len(strings), dtype=psi.real.dtype, device=psi.device)
     rows = torch.arange(1 << n, device=psi.device)
     for basis, members in groups(strings):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError
+from ._checks import whole
 from .circuit import Circuit
 from .observables import measurement
 from .run import Runner, inputs, weights_of
@@ -34,11 +35,13 @@ class QuantumKernel:
     def __init__(
         self, circuit: Circuit, *, kind: str = "fidelity", gamma: float = 1.0, weights: Any = None, block: int = 4096
     ):
+        if not isinstance(circuit, Circuit):
+            raise ConfigError(f"QuantumKernel is made of a Circuit, not of {type(circuit).__name__}")
         if kind not in KINDS:
             raise ConfigError(f"QuantumKernel: kind={kind!r}; take one of {', '.join(map(repr, KINDS))}")
         if not gamma > 0:
             raise ConfigError(f"QuantumKernel: gamma={gamma!r}; take a number above 0")
-        if block < 1:
+        if (whole(block) or 0) < 1:
             raise ConfigError(f"QuantumKernel: block={block!r}; take a whole number from 1 on")
         self.circuit, self.kind, self.gamma, self.weights, self.block = circuit, kind, gamma, weights, block
         n = circuit.qubits

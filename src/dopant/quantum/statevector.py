@@ -78,9 +78,9 @@ def apply(psi: torch.Tensor, matrix: torch.Tensor, qubits: tuple[int, ...], n: i
         view = psi.reshape(batch, before, 1 << k, after)
         if matrix.dim() == 3:
             matrix = matrix[:, None]
-        return (matrix @ view).reshape(batch, -1)
+        return (matrix @ view).reshape(batch, 1 << n)
     order = list(qubits) + [q for q in range(n) if q not in qubits]
     view = psi.reshape(batch, *[2] * n).permute(0, *[q + 1 for q in order])
-    moved = (matrix @ view.reshape(batch, 1 << k, -1)).reshape(batch, *[2] * n)
+    moved = (matrix @ view.reshape(batch, 1 << k, 1 << (n - k))).reshape(batch, *[2] * n)
     back = [order.index(q) + 1 for q in range(n)]
-    return moved.permute(0, *back).reshape(batch, -1)
+    return moved.permute(0, *back).reshape(batch, 1 << n)

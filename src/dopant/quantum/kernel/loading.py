@@ -66,6 +66,11 @@ def ready(dtype: torch.dtype) -> bool:
         return True
     if dtype not in DTYPES or refused():
         return False
+    try:
+        importlib.metadata.version("numba")
+    except importlib.metadata.PackageNotFoundError:
+        _state["refused"] = "Numba is not installed"
+        return False
     known = _marker(dtype).exists()
     if known or _state["wait"] or threading.current_thread() is not threading.main_thread():
         _prepare(dtype, known)
