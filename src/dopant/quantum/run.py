@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from ..errors import ConfigError, DoesNotFit
 from ..memory import available, show_bytes
@@ -35,6 +36,7 @@ class Runner:
         self.wants_state = not measured.diagonal
         # batches so small that nobody asks how much memory there is
         self._small = {k: _LOOK // needed(circuit, 1, True, double=True, kernel=k) for k in (False, True)}
+        self._weights = torch.Size([circuit.weights])
         self._kernel: Any = None
         self._columns: dict[torch.dtype, torch.Tensor | None] = {}
         if path == "kernel" and self.reason:
@@ -66,9 +68,15 @@ class Runner:
             return "torch"
         if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
             return "torch"
-        if torch._C._are_functorch_transforms_active():
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return "torch"
-        return "kernel" if loading.ready(x.dtype) else "torch"
+        if loading.ready(x.dtype, wait=self.path == "kernel"):
+            return "kernel"
+        if self.path == "kernel":
+            raise ConfigError(
+                f"path='kernel': {loading.refused()}; path='auto' uses torch where the kernel cannot help"
+            )
+        return "torch"
 
     def __call__(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """features (batch, >= f), weights (w,), of one real dtype and device -> (batch, outputs)."""
@@ -80,10 +88,16 @@ class Runner:
             return of_state(self.measured, statevector.state(self.circuit, x, weights), n)
         self._fits(x, weights, kernel=True)
         self._kernel = self._kernel or loading.module()
+        if weights.shape != self._weights:
+            raise ConfigError(f"weights of shape {tuple(weights.shape)} for a circuit of {self.circuit.weights} "
+                              f"weights: expected ({self.circuit.weights},)")  # fmt: skip
         if self.plan.derived:
             more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
             x = torch.cat([x, torch.stack(more, -1)], -1)
-        out = self._kernel.Run.apply(self.plan, wants_state, x, weights)
+        keep = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
+        out = self._kernel.Run.apply(self.plan, wants_state, keep, x, weights)
+        if self.plan.dropped:  # what cannot change the outputs still makes them NaN
+            out = out + (x.detach()[:, self.plan.dropped] * 0).sum(1, keepdim=True)
         if wants_state:
             return of_state(self.measured, out, n)
         columns = self._made(x.dtype)
@@ -93,7 +107,7 @@ class Runner:
         """(words, outputs) that makes observables of the kernel's strings; None where they are the same."""
         if dtype not in self._columns:
             made = torch.from_numpy(self.plan.signs[:, None] * self.plan.columns)
-            same = made.shape[0] == made.shape[1] and bool((made == torch.eye(made.shape[0])).all())
+            same = made.shape[0] == made.shape[1] and bool((made == torch.eye(made.shape[0], device="cpu")).all())
             self._columns[dtype] = None if same else made.to(dtype)
         return self._columns[dtype]
 

@@ -169,8 +169,8 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
             f"`{row['study']}`: {row['data']}, {row.get('images', 0):,} images, {row['epochs']} epochs, "
             f"{row['replicates']} replicates, {row.get('seconds', 0):.0f} s of training, commit "
             f"{row.get('commit', 'unknown')[:8]}{'+' if row.get('dirty') else ''}."
-            + (f" {row['failed']} trials failed; effects count them at the score declared for failures, the means of cells "
-               "leave them out." if row.get("failed") else "")
+            + (f" {row['failed']} trials failed; effects count them at the score declared for failures, the means "
+               "of cells leave them out." if row.get("failed") else "")
         )  # fmt: skip
         by_role: dict[str, list[list[str]]] = {}
         for e in row["effects"]:

@@ -25,17 +25,19 @@ _BLOCK_WORK, _MOST_BLOCKS = 1 << 19, 8
 
 
 class Run(torch.autograd.Function):
-    """(plan, wants state, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
-    (batch, 2^n). Features and weights are of one dtype."""
+    """(plan, wants state, keep, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
+    (batch, 2^n). Features and weights are of one dtype. keep: whether a backward may follow."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        keep = wants_state or any(ctx.needs_input_grad)
-        x = features.detach().contiguous().numpy()
+    def forward(
+        ctx: Any, plan: Plan, wants_state: bool, keep: bool, features: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        keep = keep or wants_state
+        x = _numbers(features)
         batch, dtype = x.shape[0], x.dtype
         shape = _shape(plan, batch, dtype)
         lanes, tiny, blocks = shape.lanes, shape.tiny, shape.blocks
-        w = weights.detach().contiguous().numpy()
+        w = _numbers(weights)
         half = np.empty(plan.base.size)
         cos, sin = np.empty(plan.tables * plan.rows, dtype), np.empty(plan.tables * plan.rows, dtype)
         rows = plan.rows
@@ -62,8 +64,9 @@ class Run(torch.autograd.Function):
 
             _each(work, len(blocks))
         if keep:
-            ctx.save_for_backward(features, weights)
-            ctx.made = (plan, wants_state, shape, x, half, cos, sin, states, kept)
+            # saved as tensors, so that they are freed after the backward, and by whoever packs saved tensors
+            ctx.save_for_backward(features, weights, torch.from_numpy(states), torch.from_numpy(kept))
+            ctx.made = (plan, wants_state, shape, half, cos, sin)
         if wants_state:
             return _gathered(states, plan, shape.chunks, batch, lanes)
         return torch.from_numpy(out)
@@ -71,10 +74,11 @@ class Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         (grad,) = grads
-        features, weights = ctx.saved_tensors  # says so where one was changed in place
-        plan, wants_state, shape, x, half, cos, sin, states, kept = ctx.made
+        features, weights, *made = ctx.saved_tensors  # says so where one was changed in place
+        plan, wants_state, shape, half, cos, sin = ctx.made
         if torch.is_grad_enabled():
-            return None, None, *_again(plan, wants_state, features, weights, grad)
+            return None, None, None, *_again(plan, wants_state, features, weights, grad)
+        x, (states, kept) = _numbers(features), (t.numpy() for t in made)
         lanes, tiny, blocks, rows = shape.lanes, shape.tiny, shape.blocks, plan.rows
         gx = np.zeros(x.shape, x.dtype)
         gw = np.zeros((len(blocks), plan.circuit.weights))
@@ -82,7 +86,7 @@ class Run(torch.autograd.Function):
         if wants_state:
             lams, gout, mops = _scattered(grad, plan, shape.chunks, lanes, x.dtype), _none(x.dtype), plan.mops[:0]
         else:
-            lams, gout, mops = _none(x.dtype), grad.contiguous().numpy(), plan.mops
+            lams, gout, mops = _none(x.dtype), _numbers(grad), plan.mops
 
         if len(blocks) == 1:
             total = gw[0]
@@ -103,7 +107,7 @@ class Run(torch.autograd.Function):
             if plan.tables:
                 engine.shared_gradients(pgrad.sum(0), plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef,
                                         total)  # fmt: skip
-        return None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype))
+        return None, None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype))
 
 
 class _Shape:
@@ -129,6 +133,11 @@ def _shape(plan: Plan, batch: int, dtype: np.dtype) -> _Shape:
     return found
 
 
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    """The tensor's numbers row by row, without a copy where that is possible."""
+    return tensor.detach().resolve_neg().contiguous().numpy()
+
+
 def _none(dtype: np.dtype) -> np.ndarray:
     return np.zeros((0, 0), dtype)
 
@@ -147,15 +156,17 @@ def _again(
     plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor
 ) -> tuple[Any, ...]:
     """The gradient as operations that can be differentiated again."""
-    wanted = [t for t in (features, weights) if t.requires_grad]
-    psi = statevector.state(plan.circuit, features, weights)
+    # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
+    x, w = features.view_as(features), weights.view_as(weights)
+    wanted = [t for t in (x, w) if t.requires_grad]
+    psi = statevector.state(plan.circuit, x, w)
     if wants_state:
         out = psi
     else:
-        signs = torch.from_numpy(plan.signs).to(features)
+        signs = torch.from_numpy(plan.signs).to(x)
         out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True, allow_unused=True))
-    return tuple(next(found) if t.requires_grad else None for t in (features, weights))
+    return tuple(next(found) if t.requires_grad else None for t in (x, w))
 
 
 def _gathered(states: np.ndarray, plan: Plan, chunks: int, batch: int, lanes: int) -> torch.Tensor:
@@ -176,7 +187,7 @@ def _scattered(grad: torch.Tensor, plan: Plan, chunks: int, lanes: int, dtype: A
     )
     cube = padded.view(chunks, lanes, plan.rows, 2)[:, :, torch.from_numpy(plan.order)].permute(0, 3, 2, 1)
     torch.from_numpy(found).copy_(cube)
-    return found.reshape(chunks, -1)
+    return found.reshape(chunks, 2 * plan.rows * lanes)
 
 
 def warm_up(dtype: torch.dtype) -> None:
@@ -193,8 +204,8 @@ def warm_up(dtype: torch.dtype) -> None:
         for batch, blocks in ((2, 1), (2 * LANES[number], 2)):  # in one block, and in two
             made.shapes[batch, number] = shape = _Shape(made, batch, number)
             shape.blocks = [(k, k + 1) for k in range(blocks)]
-            x = torch.zeros(batch, 1, dtype=dtype, requires_grad=True)
-            w = torch.zeros(circuit.weights, dtype=dtype, requires_grad=True)
+            x = torch.zeros(batch, 1, dtype=dtype, device="cpu", requires_grad=True)
+            w = torch.zeros(circuit.weights, dtype=dtype, device="cpu", requires_grad=True)
             with torch.enable_grad():
-                out = Run.apply(made, kind == "state", x, w)
+                out = Run.apply(made, kind == "state", True, x, w)
                 torch.autograd.grad(out.abs().sum(), (x, w))

@@ -7,11 +7,14 @@ training that must be repeatable to the bit wants: the two paths round different
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +27,22 @@ import torch
 
 DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
-_lock = threading.RLock()
+_lock = threading.RLock()  # held while compiling
+_starting = threading.Lock()  # held for a moment
 _ready: set[torch.dtype] = set()
 _started: dict[torch.dtype, threading.Thread] = {}
-_state: dict[str, Any] = {"module": None, "refused": None, "wait": False}
+_state: dict[str, Any] = {"module": None, "refused": None, "wait": False, "folder": None}
+
+
+def _in_a_forked_child() -> None:
+    """Threads, and the locks that they hold, do not come along: what is ready stays, what was begun begins anew."""
+    global _lock, _starting
+    _lock, _starting = threading.RLock(), threading.Lock()
+    _started.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_forked_child)
 
 
 def wait(always: bool = True) -> None:
@@ -60,8 +75,9 @@ def module() -> ModuleType | None:
         return _state["module"]
 
 
-def ready(dtype: torch.dtype) -> bool:
-    """Whether a call may use the kernel now. Starts compiling it where it is not; see `wait`."""
+def ready(dtype: torch.dtype, *, wait: bool = False) -> bool:
+    """Whether a call may use the kernel now. Starts compiling it where it is not; `wait`, here or once for all, makes
+    the call wait until it is there."""
     if dtype in _ready:
         return True
     if dtype not in DTYPES or refused():
@@ -71,15 +87,16 @@ def ready(dtype: torch.dtype) -> bool:
     except importlib.metadata.PackageNotFoundError:
         _state["refused"] = "Numba is not installed"
         return False
-    known = _marker(dtype).exists()
-    if known or _state["wait"] or threading.current_thread() is not threading.main_thread():
-        _prepare(dtype, known)
-        return dtype in _ready
-    with _lock:
-        if dtype not in _started:
+    known = _known(dtype)
+    with _starting:
+        # always a thread of its own: the caller's modes, hooks and default device are not for the warm-up
+        thread = _started.get(dtype)
+        if thread is None:
             thread = threading.Thread(target=_prepare, args=(dtype, known), daemon=True, name="dopant-kernel")
             _started[dtype] = thread
             thread.start()
+    if known or wait or _state["wait"] or threading.current_thread() is not threading.main_thread():
+        thread.join()
     return dtype in _ready
 
 
@@ -92,13 +109,21 @@ def _prepare(dtype: torch.dtype, known: bool) -> None:
         try:
             with _alone(known):
                 if not known:
-                    print(f"dopant: compiling the circuit kernel for "
-                          f"{str(dtype).removeprefix('torch.')} on this machine, once "
-                          f"(about 15 s; kept in {folder()})", file=sys.stderr, flush=True)  # fmt: skip
+                    _say(f"compiling the circuit kernel for {str(dtype).removeprefix('torch.')} on this machine, once "
+                         f"(about 15 s; kept in {folder()})")  # fmt: skip
                 found = module()
                 if found is None:
+                    _say(f"no compiled circuit kernel here ({refused()}); torch does the work")
                     return
-                found.warm_up(dtype)
+                try:
+                    found.warm_up(dtype)
+                except Exception as error:
+                    if not known:
+                        raise
+                    _say(f"what was compiled is damaged ({type(error).__name__}: {error}); compiling it again")
+                    for old in folder().rglob("*.nb[ic]"):
+                        old.unlink(missing_ok=True)
+                    found.warm_up(dtype)
                 _ready.add(dtype)
                 if not known:
                     with contextlib.suppress(OSError):
@@ -106,18 +131,27 @@ def _prepare(dtype: torch.dtype, known: bool) -> None:
                         _marker(dtype).write_text(f"{time.monotonic() - began:.1f} s\n")
         except Exception as error:
             _state["refused"] = f"{type(error).__name__}: {error}"
-            print(
-                f"dopant: no compiled circuit kernel here ({_state['refused']}); torch does the work", file=sys.stderr
-            )
+            _say(f"no compiled circuit kernel here ({_state['refused']}); torch does the work")
+
+
+def _say(what: str) -> None:
+    print(f"dopant: {what}", file=sys.stderr, flush=True)
 
 
 def folder() -> Path:
-    """Where compiled kernels are kept."""
+    """Where compiled kernels are kept; a temporary folder of this process where that cannot be written."""
+    if _state["folder"] is not None:
+        return _state["folder"]
     own = os.environ.get("DOPANT_CACHE")
-    if own:
-        return Path(own) / "kernel"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dopant" / "kernel"
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dopant"
+    return base / "kernel"
+
+
+def _known(dtype: torch.dtype) -> bool:
+    """Whether this kernel was compiled here before and is still there."""
+    with contextlib.suppress(OSError):
+        return _marker(dtype).exists() and any(folder().rglob("*.nbc"))
+    return False
 
 
 def _marker(dtype: torch.dtype) -> Path:
@@ -128,14 +162,27 @@ def _marker(dtype: torch.dtype) -> Path:
     return folder() / name
 
 
+def _writable() -> Path:
+    found = folder()
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=found):
+            pass
+    except OSError as error:
+        _state["folder"] = Path(tempfile.mkdtemp(prefix="dopant-kernel-"))
+        atexit.register(shutil.rmtree, _state["folder"], ignore_errors=True)
+        _say(f"{found} cannot be written ({error}); the compiled kernel is kept for this process only")
+        return _state["folder"]
+    return found
+
+
 @contextlib.contextmanager
 def _cached_elsewhere() -> Iterator[None]:
     """Numba's folder for compiled code, for what is decorated meanwhile."""
     config: Any = importlib.import_module("numba").config
     before = config.CACHE_DIR
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        config.CACHE_DIR = str(folder())
+        config.CACHE_DIR = str(_writable())
         yield
     finally:
         config.CACHE_DIR = before

@@ -67,6 +67,12 @@ class Plan:
         return float(self.rows * (4 * rotations + 6 * phases + 2 + 4 * len(self.mops)))
 
     @functools.cached_property
+    def dropped(self) -> list[int]:
+        """Features that gates read and the plan does not: those of phases right before a measurement."""
+        read = {f for gate in self.circuit.gates for f in gate.features}
+        return sorted(read - set(self.fidx.tolist()))
+
+    @functools.cached_property
     def sampled_rows(self) -> int:
         """Rows of angles that differ between samples."""
         return int(self.sampled.sum())
