@@ -138,8 +138,8 @@ def test_leading_axes_and_double_precision_go_through():
 
 
 BAD = {
-    "no such encoding": ({"encoding": "anlge"}, ConfigError, "unknown encoding 'anlge'.*'angle'"),
-    "no such ansatz": ({"ansatz": "su3"}, ConfigError, "unknown ansatz 'su3'.*su4-brickwall"),
+    "no such encoding": ({"encoding": "anlge"}, ConfigError, "'encoding'.*'angle'.*not 'anlge'"),
+    "no such ansatz": ({"ansatz": "su3"}, ConfigError, "'ansatz'.*su4-brickwall.*not 'su3'"),
     "no qubits": ({"qubits": 0}, ConfigError, "qubits=0.*1 to 24"),
     "too many qubits": ({"qubits": 40}, ConfigError, "qubits=40.*1 to 24"),
     "half a layer": ({"layers": 1.5}, ConfigError, "'layers'.*not 1.5"),

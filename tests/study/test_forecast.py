@@ -131,5 +131,5 @@ def test_the_command_gives_slots_cells_and_forecast_as_json(tmp_path):
     command = [sys.executable, "-m", "dopant", "inspect", "small.toml", "--json", "--forecast"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(result.stdout)
-    assert set(found) == {"slots", "cells", "forecast", "dimensions"} and found["forecast"]["trials"] == 6
+    assert set(found) == {"slots", "cells", "forecast", "dimensions", "gradients"} and found["forecast"]["trials"] == 6
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]

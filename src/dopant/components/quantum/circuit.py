@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -21,6 +21,8 @@ from ...registry import component
 from ._dressed import Start
 from .reupload_linear import refuse_linear
 
+Encoding = Literal["angle", "angle-x", "z", "zz", "iqp"]
+Ansatz = Literal["strongly-entangling", "basic", "efficient-su2", "real-amplitudes", "su4-brickwall"]
 ENCODINGS: dict[str, Callable[[int], Circuit]] = {
     "angle": templates.angle_encoding,
     "angle-x": lambda n: templates.angle_encoding(n, "x"),
@@ -134,8 +136,8 @@ def circuit(
     *,
     qubits: int = 4,
     layers: int = 2,
-    encoding: str = "angle",
-    ansatz: str = "strongly-entangling",
+    encoding: Encoding = "angle",
+    ansatz: Ansatz = "strongly-entangling",
     reupload: bool = True,
     measure: Any = "z",
     circuit: Any = None,
@@ -164,8 +166,8 @@ def circuit_shots(
     shots: int = 1024,
     qubits: int = 4,
     layers: int = 2,
-    encoding: str = "angle",
-    ansatz: str = "strongly-entangling",
+    encoding: Encoding = "angle",
+    ansatz: Ansatz = "strongly-entangling",
     reupload: bool = True,
     measure: Any = "z",
     circuit: Any = None,
