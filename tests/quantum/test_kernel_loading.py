@@ -117,3 +117,13 @@ def test_while_it_is_compiled_in_the_background_torch_answers(monkeypatch, tmp_p
     done.set()
     loading._started[torch.float32].join()
     assert layer.runner.chosen(X) == "kernel" and torch.allclose(layer(X), first, atol=1e-6)
+
+
+def test_compiled_files_lie_in_a_folder_of_their_sources_version():
+    # Numba looks at the file of a function and not at those it calls: an upgrade must not find the old kernel
+    import dopant.quantum.kernel as kernel
+    from dopant.quantum.kernel import loading
+
+    assert loading.ready(torch.float32, wait=True)
+    cached = loading.module().engine.forward._cache._cache_path
+    assert f"{kernel.engine_sources()}" in cached.split("/")

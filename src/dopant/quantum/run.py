@@ -64,7 +64,7 @@ class Runner:
 
     def chosen(self, x: torch.Tensor) -> str:
         """ "kernel" or "torch", for these features."""
-        if self.plan is None or x.device.type != "cpu" or x.dtype not in loading.DTYPES:
+        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES:
             return "torch"
         if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
             return "torch"

@@ -15,6 +15,7 @@ from . import passes as p
 from .kinds import ROTATE, SHARED, START
 from .vectors import load, spread, total
 
+TURN = 2.0 * np.pi
 FLUSH = 64  # chunks whose gradients are added up in the precision of the state
 
 _jit: Any = njit(nogil=True, error_model="numpy", cache=True)
@@ -77,25 +78,28 @@ def shared_lanes(half, sampled, lanes, cos, sin, tan, tiny):
 @_part
 def sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, lanes, cos, sin, tan, tiny, keep, kept):
     """Fill the rows that differ between samples, for samples first … first + count - 1; keep: note them in `kept`."""
-    one = cos.dtype.type(1)
     place = 0
+    single = lanes == 16  # a series in registers; double precision takes the library's functions, one by one
     for r in range(sampled.size):
         if sampled[r]:
-            for i in range(count):
-                v = half[r]
-                for k in range(fptr[r], fptr[r + 1]):
-                    v += 0.5 * fcoef[k] * features[first + i, fidx[k]]
-                angle = cos.dtype.type(v)
-                c, s = np.cos(angle), np.sin(angle)
+            for i in range(lanes):
+                v = half[r] if i < count else 0.0
+                if i < count:
+                    for k in range(fptr[r], fptr[r + 1]):
+                        v += 0.5 * fcoef[k] * features[first + i, fidx[k]]
+                if single:
+                    cos[r * lanes + i] = 0.5 * (v - TURN * np.rint(v * (1.0 / TURN)))
+                else:
+                    cos[r * lanes + i] = np.cos(v)
+                    sin[r * lanes + i] = np.sin(v)
+            if single:
+                p.double_angle(cos, sin, r)
+            for i in range(lanes):
+                c = cos[r * lanes + i]
                 if abs(c) < tiny:
                     c = tiny if c >= 0 else -tiny
-                cos[r * lanes + i] = c
-                sin[r * lanes + i] = s
-                tan[r * lanes + i] = s / c
-            for i in range(count, lanes):
-                cos[r * lanes + i] = one
-                sin[r * lanes + i] = 0
-                tan[r * lanes + i] = 0
+                    cos[r * lanes + i] = c
+                tan[r * lanes + i] = sin[r * lanes + i] / c
             if keep:
                 p.store(kept, place, load(cos, r))
                 p.store(kept, place + 1, load(sin, r))

@@ -135,7 +135,10 @@ def _shape(plan: Plan, batch: int, dtype: np.dtype) -> _Shape:
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:
     """The tensor's numbers row by row, without a copy where that is possible."""
-    return tensor.detach().resolve_neg().contiguous().numpy()
+    found = tensor.detach()
+    if found.is_neg():
+        found = found.resolve_neg()
+    return (found if found.is_contiguous() else found.contiguous()).numpy()
 
 
 def _none(dtype: np.dtype) -> np.ndarray:

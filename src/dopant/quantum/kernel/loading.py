@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import engine_sources
+
 DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 _lock = threading.RLock()  # held while compiling
@@ -150,13 +152,11 @@ def folder() -> Path:
 def _known(dtype: torch.dtype) -> bool:
     """Whether this kernel was compiled here before and is still there."""
     with contextlib.suppress(OSError):
-        return _marker(dtype).exists() and any(folder().rglob("*.nbc"))
+        return _marker(dtype).exists() and any((folder() / engine_sources()).rglob("*.nbc"))
     return False
 
 
 def _marker(dtype: torch.dtype) -> Path:
-    from . import engine_sources
-
     numba = importlib.metadata.version("numba")
     name = f"{platform.machine()}-{numba}-{DTYPES[dtype].name}-{engine_sources()}.done"
     return folder() / name
@@ -182,7 +182,8 @@ def _cached_elsewhere() -> Iterator[None]:
     config: Any = importlib.import_module("numba").config
     before = config.CACHE_DIR
     try:
-        config.CACHE_DIR = str(_writable())
+        # a folder for each version of the sources: Numba looks at the file of a function and not at those it calls
+        config.CACHE_DIR = str(_writable() / engine_sources())
         yield
     finally:
         config.CACHE_DIR = before

@@ -12,7 +12,7 @@ from numba import njit
 
 from .vectors import add, at, fma, fnma, load, mul, spread, store, sub, total
 
-_jit: Any = njit(inline="never", nogil=True, error_model="numpy", cache=True)
+_jit: Any = njit(forceinline=True, nogil=True, error_model="numpy", cache=True)
 
 
 @_jit
@@ -317,3 +317,27 @@ def lane_scale(cos, row, k, scale, place):
     for j in range(1, k):
         v = mul(v, load(cos, row + j))
     store(scale, place, v)
+
+
+@_jit
+def double_angle(cos, sin, row):
+    """From row r of `cos`, angles in [-pi/2, pi/2], the cosine and sine of twice as much, single precision.
+
+    Taylor series to degrees 12 and 11, whose remainders there are below 6e-8, then one doubling: good to 3e-7.
+    """
+    of = cos.dtype.type
+    one, h = spread(of(1)), load(cos, row)
+    x = mul(h, h)
+    s = fma(x, spread(of(-1 / 39916800)), spread(of(1 / 362880)))
+    s = fma(x, s, spread(of(-1 / 5040)))
+    s = fma(x, s, spread(of(1 / 120)))
+    s = fma(x, s, spread(of(-1 / 6)))
+    s = mul(fma(x, s, one), h)
+    c = fma(x, spread(of(1 / 479001600)), spread(of(-1 / 3628800)))
+    c = fma(x, c, spread(of(1 / 40320)))
+    c = fma(x, c, spread(of(-1 / 720)))
+    c = fma(x, c, spread(of(1 / 24)))
+    c = fma(x, c, spread(of(-0.5)))
+    c = fma(x, c, one)
+    store(cos, row, fnma(s, s, mul(c, c)))
+    store(sin, row, mul(add(s, s), c))
