@@ -182,3 +182,11 @@ def test_overlaps_are_squared_moduli_of_inner_products_exact_noisy_and_drawn():
         assert torch.allclose(other(x), expected, atol=gap)
     with pytest.raises(ConfigError, match="squared norm is 4"):
         circuit.layer(("overlaps", [torch.ones(4)]))
+
+
+@pytest.mark.parametrize("size", [4.0, 100.0, 1e6])
+def test_single_precision_angles_of_any_size_give_cosines_and_sines_to_1e_6(size):
+    x = (torch.rand(4000, 1) * 2 - 1) * size
+    for measure, exact in (("z", torch.cos), ("x", torch.sin)):
+        found = Circuit(1).ry(0, feature(0)).layer(measure, path="kernel")(x)[:, 0]
+        assert torch.allclose(found.double(), exact(x[:, 0].double()), rtol=0, atol=1e-6)

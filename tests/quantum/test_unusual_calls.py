@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -141,3 +142,13 @@ def test_a_cache_that_cannot_be_written_is_told_and_replaced_by_a_temporary_one(
     monkeypatch.setitem(loading._state, "folder", None)
     found = loading._writable()
     assert found.is_dir() and found != wrong and "cannot be written" in capsys.readouterr().err
+
+
+def test_powers_of_angles_and_numbers_of_numpy_are_taken():
+    assert (feature(0) + 1) ** 2 == feature(0) * feature(0) + 2 * feature(0) + 1
+    assert feature(0) ** 0 == feature(0) - feature(0) + 1
+    with pytest.raises(ConfigError, match="whole power"):
+        feature(0) ** -1
+    assert Circuit(1).h(0).layer(shots=np.int64(3))(torch.zeros(2, 0)).shape == (2, 1)
+    with pytest.raises(ConfigError, match="shots=0"):
+        Circuit(1).h(0).layer(shots=0)

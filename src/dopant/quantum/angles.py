@@ -43,7 +43,8 @@ def _key(source: Source) -> tuple[str, bool, int]:
 
 
 class Angle:
-    """A polynomial in features and weights, radians. Immutable; + - * with angles and numbers, / by numbers."""
+    """A polynomial in features and weights, radians. Immutable; + - * with angles and numbers, / by numbers,
+    ** whole numbers."""
 
     __slots__ = ("terms",)
     terms: dict[Monomial, float]
@@ -131,6 +132,14 @@ class Angle:
         if other.constant == 0.0:
             raise ConfigError("an angle cannot be divided by zero")
         return self * (1.0 / other.constant)
+
+    def __pow__(self, power: int) -> Angle:
+        if isinstance(power, bool) or not isinstance(power, int) or power < 0:
+            raise ConfigError(f"an angle can be raised to a whole power from 0 on, not to {power!r}")
+        found = Angle({(): 1.0})
+        for _ in range(power):
+            found = found * self
+        return found
 
     def __neg__(self) -> Angle:
         return self * -1.0

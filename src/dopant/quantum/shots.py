@@ -12,6 +12,7 @@ import torch
 
 from ..errors import ConfigError
 from . import statevector
+from ._checks import whole
 from .circuit import Circuit
 from .gates import GATES
 from .observables import Measurement, masks, of_probabilities, of_state, parity
@@ -22,7 +23,7 @@ _ONCE = 1 << 22  # shots of all samples together that are drawn at once
 
 def check(measured: Measurement, shots: Any) -> None:
     """ConfigError for shots that are no whole number from 1 on, or of a state, which no shot shows."""
-    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
+    if (whole(shots) or 0) < 1:
         raise ConfigError(f"shots={shots!r}: take a whole number from 1 on, or None for exact expectations")
     if measured.kind == "state":
         raise ConfigError("measure='state' with shots: a state cannot be measured in one go; take "
