@@ -11,4 +11,4 @@ from dopant.quantum.kernel import loading
 def the_kernel_is_waited_for():
     loading.wait()
     yield
-    loading.wait(False)
+    loading.wait()

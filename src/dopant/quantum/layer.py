@@ -26,9 +26,9 @@ class CircuitLayer(nn.Module):
         `generator` or torch's default one at each call, in training and evaluation. Their gradient is that of the exact
         expectation.
     noise: a NoiseModel of `dopant.quantum.noise`: exact density matrices, up to 6 qubits.
-    path: "torch"; "kernel" (compiled, CPU; a first call waits until it is there); "auto": the kernel, and torch while
-        it is compiled for the first time on a machine. The two round differently: to repeat a training to the bit take
-        one of the others, or call `dopant.quantum.kernel.loading.wait()` once (studies do).
+    path: "torch"; "kernel" (compiled, CPU), refused where it cannot be; "auto": the kernel where it can be. The two
+        round differently. A first call waits while the kernel is compiled, once a machine; after
+        `dopant.quantum.kernel.loading.wait(False)` torch answers meanwhile, and repeating to the bit is lost.
     Parameters: weights (circuit.weights,), radians, drawn uniformly from [0, 2 pi).
     Dtype follows the features (float32 or float64; lower precisions are computed in that of the weights). More columns
     than the circuit reads are accepted. NaN among a sample's features gives NaN for that sample.

@@ -1,8 +1,8 @@
 """Whether the compiled kernel can be had, and its compilation: once a machine and precision, kept for later processes.
 
 The compiled code lies in DOPANT_CACHE, else in the user's cache folder under dopant/kernel, never beside the source.
-While it is compiled in the background the torch path answers; `wait()` makes the first call wait instead, which a
-training that must be repeatable to the bit wants: the two paths round differently. DOPANT_KERNEL=off does without it.
+A first call waits for it, so that a process repeats to the bit: the two paths round differently. After `wait(False)`
+the torch path answers while it is compiled in the background. DOPANT_KERNEL=off does without it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _lock = threading.RLock()  # held while compiling
 _starting = threading.Lock()  # held for a moment
 _ready: set[torch.dtype] = set()
 _started: dict[torch.dtype, threading.Thread] = {}
-_state: dict[str, Any] = {"module": None, "refused": None, "wait": False, "folder": None}
+_state: dict[str, Any] = {"module": None, "refused": None, "wait": True, "folder": None}
 
 
 def _in_a_forked_child() -> None:
@@ -48,7 +48,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def wait(always: bool = True) -> None:
-    """From now on a first call waits for the kernel, so that one process never mixes two paths."""
+    """Whether a first call waits for the kernel, as it does unless told otherwise: one process then never mixes two
+    paths, which round differently. False: the torch path answers meanwhile."""
     _state["wait"] = always
 
 
