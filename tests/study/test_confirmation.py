@@ -11,13 +11,17 @@ import pytest
 from scipy import stats
 
 import dopant as dp
-from dopant.designs import Cell, Contrast
+from dopant.designs import Cell, Contrast, Filling
 from dopant.study import plan as planning
 from dopant.study import race, verdicts
 from dopant.study.decided import AnalysisTable
 
-CELLS = {"old": {}, "one": {"head": {"component": "reupload-linear"}}, "two": {"head": {"component": "random-features"}},
-         "plain": {"head": {"component": "frozen", "of": {"component": "reupload-linear"}}}}  # fmt: skip
+CELLS = {
+    "old": {},
+    "one": {"head": {"component": "reupload-linear"}},
+    "two": {"head": {"component": "random-features"}},
+    "plain": {"head": {"component": "frozen", "of": {"component": "reupload-linear"}}},
+}
 GAIN = {"old": 0.0, "one": 0.02, "two": 0.01, "plain": 0.0}
 
 
@@ -28,9 +32,16 @@ class Toy(dp.Ladder):
     def cells(self, controls=True):
         return [Cell(name, None, swaps, "control" if name == "plain" else "level") for name, swaps in CELLS.items()]
 
+    def fillings(self):
+        return [Filling(name, "head", CELLS[name]["head"]) for name in ("one", "two")]
+
     def contrasts(self, controls=True):
         return [Contrast("head=one", "one", "old", ("plain",), "race"), Contrast("head=two", "two", "old", (), "race"),
                 Contrast("plain", "plain", "old", (), "control")]  # fmt: skip
+
+
+INPUTS = np.random.default_rng(0).normal(size=(90, 5)).astype(np.float32)
+TARGETS = (INPUTS[:, 0] * INPUTS[:, 1] > 0).astype(int)
 
 
 def study(**changes):
@@ -131,15 +142,45 @@ def test_one_entry_alone_is_not_chosen_and_so_not_run_again(monkeypatch):
     assert planning.plan(study(), finished(study())) == [] and race.confirmations(study()) == 0
 
 
+def test_a_race_runs_its_leader_again_resumes_and_grows_without_choosing_anew(tmp_path):
+    asked = study(
+        design=Toy({"name": "mlp", "hidden": [6]}),
+        data=(INPUTS, TARGETS),
+        recipe=dp.Recipe(lr=3e-2, batch=16, epochs=6),
+    )
+    answer = dp.run(asked, out=tmp_path / "race", workers=1)
+    led = answer.effects.set_index(["cell", "role"])["mean"].drop("old", errors="ignore").xs("race", level="role")
+    assert led.max() > 0
+    best = led.idxmax()
+    beside = ["plain"] if best == "one" else []
+    assert sorted(answer.confirming["cell"].unique()) == sorted(["old", best, *beside])
+    assert len(answer.trials) == 12 and set(answer.trials["replicate"]) == {0, 1, 2}
+    assert answer.counts["planned"] == answer.counts["done"] == 12 + len(answer.confirming)
+    row = answer.effects[answer.effects["role"] == "confirmed"].iloc[0]
+    wide = answer.confirming.pivot(index="cell", columns="replicate", values="test_accuracy")
+    assert row["mean"] == pytest.approx((wide.loc[best] - wide.loc["old"]).mean()) and row["replicates"] == 3
+    race_row = answer.effects[(answer.effects["role"] == "race") & (answer.effects["cell"] == best)].iloc[0]
+    assert race_row["verdict"].endswith(verdicts.LEADS) and row["verdict"].startswith("estimate: ")
+    assert any("led the race and was run again" in note for note in answer.notes)
+    assert answer.provenance["test_set_reads"] == answer.counts["done"]
+    again = dp.run(asked, out=tmp_path / "race", workers=1)
+    assert again.counts == answer.counts
+    more = dp.run(asked.with_(replicates=4), out=tmp_path / "race", workers=1)
+    assert set(more.confirming["cell"]) == set(answer.confirming["cell"]) and len(more.trials) == 16
+    assert more.effects[more.effects["role"] == "confirmed"]["replicates"].iloc[0] == 4
+
+
 # --- the verdicts ---------------------------------------------------------------------------------------------------
 
 
 def table(n, seed=0, spread=0.01, **gain):
     rng = np.random.default_rng(seed)
     base = rng.normal(0.8, 0.02, n)
-    return pd.DataFrame([
-        {"arm": arm, "replicate": r, "value": base[r] + mean + rng.normal(0, spread)} for arm, mean in gain.items() for r in range(n)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        {"arm": arm, "replicate": r, "value": base[r] + mean + rng.normal(0, spread)}
+        for arm, mean in gain.items()
+        for r in range(n)
+    )
 
 
 def judged(data, entries=("one", "two", "three"), **settings):

@@ -133,6 +133,30 @@ def most(study: Study) -> int:
     return confirmations(study) * (2 + max((len(entry.controls) for entry in entries(study)), default=0))
 
 
+def notes_of(study: Study, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences on how the race went: who leads, on what that rests, and what the fresh replicates cannot put right."""
+    race, fresh = entries(study), confirmations(study)
+    if not race:
+        return []
+    if not fresh:
+        return ["analysis.confirm = 0: the leader of the race was not run again, so it gets no verdict."]
+    ended, best = over(study, rows), leader(study, rows)
+    if best is None and ended:
+        return ["No entry of the race did better than the old module on average, so none was run again."]
+    if best is None:
+        return [f"The race is not over; its leader will be run again on {fresh} fresh replicates."]
+    notes = [
+        f"{best.swap} led the race and was run again, with what it is compared with and its controls, on {fresh} fresh "
+        f"replicates (numbers from {first_replicate(study):,}); its verdict rests on those alone. They draw anew from "
+        "the same data: what it owes to luck with these very items, they cannot tell."
+    ]
+    means = {entry.cell: _mean(study, entry, rows) for entry in race} if ended else {}
+    ahead = max(race, key=lambda entry: means.get(entry.cell, -math.inf))
+    if means and means[ahead.cell] > means[best.cell]:
+        notes.append(f"With what was added since, {ahead.swap} leads; the choice stands, and a --fork chooses anew.")
+    return notes
+
+
 def shrunk(study: Study, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """A sentence where fewer fresh replicates are asked for than there are results of."""
     numbers = [row["replicate"] for row in rows if row["phase"] == PHASE]
