@@ -311,6 +311,13 @@ class StudyAnswer(Answer):
         return blocks_of(self)
 
     @property
+    def decided(self) -> dict[str, str]:
+        """The analysis as the study's file has it, with the level and the power that it is meant at."""
+        table = self.study.get("analysis", {})
+        fixed = {key: f"{table[key]:g}" for key in ("alpha", "power") if key in table}
+        return table.get("plan", {}) | fixed if table.get("plan") else {}
+
+    @property
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers."""
         return notes_of(self)
