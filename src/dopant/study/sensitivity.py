@@ -44,7 +44,7 @@ def notes_of(effects: pd.DataFrame, complete: pd.DataFrame) -> list[str]:
         if row["role"] in SPOKEN and before is not None and now != before:
             notes.append(
                 f"{row['swap']}: with failed trials left out ({row['replicates']} complete pairs) the verdict would be "
-                f"'{now}' instead of '{before}'; the one with failures scored counts."
+                f"'{now}' instead of '{before}'. That flatters what fails more often, so it does not count."
             )
     if len(complete) and not notes:
         notes.append("Leaving failed trials out, instead of scoring them, would change no verdict.")
