@@ -87,15 +87,20 @@ class Angle:
 
     def value(self, features: Any, weights: Any) -> Any:
         """What it is at features (…, f) and weights (w): a tensor (…) or a number. Differentiable."""
-        total: Any = self.constant
+        total: Any = None
         for monomial, c in self.terms.items():
             if not monomial:
                 continue
-            product: Any = c
+            product: Any = None
             for s in monomial:
-                product = product * (features[..., s.index] if s.kind == "feature" else weights[s.index])
-            total = total + product
-        return total
+                factor = features[..., s.index] if s.kind == "feature" else weights[s.index]
+                product = factor if product is None else product * factor
+            product = product if c == 1.0 else product * _like(c, product)
+            total = product if total is None else total + product
+        constant = self.constant
+        if total is None or not constant:
+            return constant if total is None else total
+        return total + _like(constant, total)
 
     def derivative(self, by: Source) -> Angle:
         """Its partial derivative, again an angle."""
@@ -218,6 +223,12 @@ def as_angle(value: Any, where: str = "angle") -> Angle:
     if not math.isfinite(number):
         raise ConfigError(f"{where}: the angle is {number}; angles are finite, in radians")
     return Angle({(): number})
+
+
+def _like(number: float, of: Any) -> Any:
+    """The number in the precision of a tensor: vmap takes a plain number for a double one beside a tensor without axes,
+    and a forward derivative of float32 then ends as float64."""
+    return of.new_full((), number) if hasattr(of, "new_full") else number
 
 
 def _operand(value: Any) -> Angle:

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import ConfigError
 from . import _checks
-from .gates import pauli_matrix
+from .pauli import pauli_matrix
 
 
 @dataclass(frozen=True)
