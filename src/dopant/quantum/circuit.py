@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ConfigError, UnknownName
-from . import _checks
+from . import _checks, amplitudes
 from ._standard import StandardGates
-from .angles import AngleLike, as_angle, has_numbered, has_pending, number, weight
+from .angles import Angle, AngleLike, as_angle, has_numbered, has_pending, number, weight
 from .gate import SPECIAL, Gate
 from .gates import GATES
 
@@ -85,6 +85,10 @@ class Circuit(StandardGates):
 
         UnknownName for a name that is none; ConfigError for wrong numbers of qubits or angles.
         """
+        if name == amplitudes.NAME:
+            raise ConfigError(f"gate {len(self)} ({name!r}): it is what qubits start with, and has no controlled form; "
+                              "use c.amplitude_encoding(features), or control the gates of "
+                              "templates.amplitude_encoding(vector)")  # fmt: skip
         if name not in GATES:
             raise UnknownName("gate", str(name), [*GATES, *SPECIAL], f" (gate {len(self)} of the circuit)")
         kind, where = GATES[name], f"gate {len(self)} ({name!r})"
@@ -172,13 +176,37 @@ class Circuit(StandardGates):
             raise ConfigError(f"{where}: scale={factor} is no number; multiply the features before they enter")
         return self._add("hermitian_exp", on, data=(start, many, factor.constant))
 
+    def amplitude_encoding(self, features: int | Iterable[int | Angle] | None = None, *,
+                           qubits: int | Sequence[int] | None = None, pad: float = 0.0,
+                           normalise: bool = True) -> Circuit:  # fmt: skip
+        """Features of a sample as the real amplitudes that k qubits start with, divided by their norm.
+
+        features: how many columns of the input, from 0 on (default: as many as there are amplitudes, 2^k), or a list of
+        columns and angles, `range(4, 12)`, `[feature(0) * weight(), 3]`. Amplitudes that are left over are `pad`.
+        qubits: default all; the first is the most significant bit. normalise=False takes vectors of norm 1 as they are,
+        and their derivatives too. As PennyLane's AmplitudeEmbedding of real features.
+        ConfigError for more features than amplitudes, or qubits on which a gate acted already; when it runs, naming the
+        sample, for zero vectors and norms other than 1. A row with NaN is NaN.
+        A vector that is the same for all samples: `templates.amplitude_encoding(vector)`.
+        Cost: 2^n numbers a sample. On hardware 2^k - 2 CX and 2^k - 1 rotations for each sample (see `resources`).
+        """
+        where = f"gate {len(self)} ({amplitudes.NAME!r})"
+        on = _checks.qubits(range(self.qubits) if qubits is None else _checks.as_qubits(qubits), self.qubits, where)
+        given = amplitudes.entries(features, 1 << len(on), where)
+        if not isinstance(normalise, bool):
+            raise ConfigError(f"{where}: normalise={normalise!r}; take True or False")
+        made = self._add(amplitudes.NAME, on, given, amplitudes=(amplitudes.padding(pad, where), normalise))
+        amplitudes.come_first(made.gates)
+        return made
+
     def controlled(self, controls: int | Sequence[int], name: str, *arguments: Any) -> Circuit:
         """Gate `name` done only where every control is 1: `c.controlled([0, 1], "ry", 2, weight())`."""
         return self.gate(name, *arguments, controls=controls)
 
     def compose(self, other: Circuit, qubits: Sequence[int] | None = None, *, first_feature: int = 0) -> Circuit:
         """This circuit, then `other` on `qubits` (default: 0, 1, …), its weights numbered after this one's and its
-        features read from column `first_feature` on. ConfigError where `other` has more qubits than are given."""
+        features read from column `first_feature` on. ConfigError where `other` has more qubits than are given, or
+        begins with amplitudes on qubits on which a gate acted already."""
         on = _checks.qubits(range(other.qubits) if qubits is None else qubits, self.qubits, "compose")
         if len(on) != other.qubits:
             raise ConfigError(
@@ -194,6 +222,7 @@ class Circuit(StandardGates):
         if not isinstance(other, Circuit):
             return NotImplemented
         _checks.qubits(range(other.qubits), self.qubits, "the second circuit of a sum")
+        amplitudes.come_first((*self.gates, *other.gates))
         if not (self._named or other._named):
             return _checks.renumbered(self, other, range(other.qubits), 0)
         if not (self._named and other._named) and self.weights and other.weights:
@@ -205,7 +234,7 @@ class Circuit(StandardGates):
         return new
 
     def inverse(self) -> Circuit:
-        """The circuit that undoes it."""
+        """The circuit that undoes it. ConfigError where it begins with amplitudes."""
         return self.with_gates([g.inverse() for g in reversed(self.gates)])
 
     def with_gates(self, gates: Sequence[Gate]) -> Circuit:
