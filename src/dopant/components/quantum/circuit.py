@@ -133,7 +133,12 @@ def _filled(old: nn.Module, signature: Any, name: str, found: Circuit, measure: 
                           generator=generator, device=old.weight.device, dtype=old.weight.dtype)  # fmt: skip
 
 
-@component("circuit", fills=refuse_linear, controls=CONTROLS, examples=({"qubits": 3}, {"qubits": 2, "layers": 1}))
+@component(
+    "circuit",
+    fills=refuse_linear,
+    controls=CONTROLS,
+    examples=({"qubits": 3}, {"qubits": 2, "layers": 1}, {"qubits": 2, "layers": 1, "encoding": "amplitude"}),
+)
 def circuit(
     old: nn.Module,
     signature: Any,
