@@ -49,6 +49,8 @@ def generators(circuit: Circuit) -> list[Sum]:
 def _pieces(gate: Gate, fixed: list[Gate], n: int):
     """(angle, generator) of a gate's live rotations, angle None where there is none of its own. What is fixed in the
     gate goes to `fixed`, after the rotations before it."""
+    if gate.amplitudes is not None:  # what the qubits start with turns nothing
+        return
     live = gate.data is not None or any(not a.is_number for a in gate.angles)
     if not live:
         fixed.append(gate)

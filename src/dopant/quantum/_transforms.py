@@ -16,3 +16,8 @@ def transformed(x: torch.Tensor) -> bool:
         or forward_ad._current_level >= 0
         or x.is_meta
     )
+
+
+def several(gradient: torch.Tensor) -> bool:
+    """Whether a gradient stands for many at once: `is_grads_batched=True`, jacobians with `vectorize=True`, vmap."""
+    return transformed(gradient) or torch._C._functorch.is_legacy_batchedtensor(gradient)

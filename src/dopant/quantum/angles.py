@@ -8,19 +8,38 @@ such: its gradients need no graph.
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 
+_PROCESS = os.urandom(8).hex()
+_COUNT = itertools.count()
+
 
 class _Pending:
-    """A weight that has no number yet; it is numbered when its gate is added. The same object is the same weight."""
+    """A weight that has no number yet; it is numbered when its gate is added.
 
-    __slots__ = ()
+    The same object is the same weight, and so is what pickling makes of it, here or in another process: a token tells
+    it from all others, wherever they were made.
+    """
+
+    __slots__ = ("token",)
+
+    def __init__(self) -> None:
+        # a forked child goes on counting where its parent was, as its siblings do
+        self.token = (_PROCESS, os.getpid(), next(_COUNT))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Pending) and self.token == other.token
+
+    def __hash__(self) -> int:
+        return hash(self.token)
 
 
 @dataclass(frozen=True)
@@ -37,9 +56,9 @@ class Source:
 Monomial = tuple[Source, ...]
 
 
-def _key(source: Source) -> tuple[str, bool, int]:
+def _key(source: Source) -> tuple[str, bool, Any]:
     pending = isinstance(source.index, _Pending)
-    return source.kind, pending, id(source.index) if pending else source.index
+    return source.kind, pending, source.index.token if pending else source.index
 
 
 class Angle:

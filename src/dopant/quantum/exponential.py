@@ -21,7 +21,7 @@ import torch
 
 from .._threads import over_chunks
 from . import _series
-from ._transforms import transformed
+from ._transforms import several, transformed
 
 
 def sinc(x: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ class _HermitianExp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         matrices, *kept = ctx.saved_tensors
-        if torch.is_grad_enabled() or transformed(gradient):  # a second derivative, or many first ones at once
+        if torch.is_grad_enabled() or several(gradient):  # a second derivative, or many first ones at once
             return _slope_plainly(matrices, gradient), None
 
         def work(job: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -124,7 +124,7 @@ class _SymmetricExp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         matrices, *kept = ctx.saved_tensors
-        if torch.is_grad_enabled() or transformed(gradient):
+        if torch.is_grad_enabled() or several(gradient):
             return _slope_plainly(matrices, gradient)
         rest, jobs = iter(kept), []
         for part, (plan, count) in zip(gradient.split(ctx.chunk), ctx.plans, strict=True):
@@ -186,7 +186,7 @@ class _FirstColumn(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         matrix, values, vectors = ctx.saved_tensors
-        if torch.is_grad_enabled() or transformed(gradient):
+        if torch.is_grad_enabled() or several(gradient):
             return _slope_plainly(matrix, torch.nn.functional.pad(gradient.unsqueeze(-1), (0, matrix.shape[-1] - 1)))
         # as for the whole matrix, where V^H G V is the product of one column and one row
         half = torch.polar(torch.ones_like(values), -values / 2)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..errors import ConfigError
+from . import amplitudes as start
 from .angles import Angle, Source
 from .exponential import hermitian_exp, symmetric_exp
 from .gates import GATES, Step, controlled, controlled_steps, pauli_rotation
@@ -19,6 +21,7 @@ SPECIAL = {
     "unitary": "A given unitary matrix.",
     "hermitian_exp": "exp(i scale H), H the symmetrised matrix of some features.",
     "special_unitary": "exp(i sum_k angle_k P_k) over Pauli strings.",
+    "amplitude_encoding": "The state whose amplitudes are features, on qubits that no gate acted on.",
 }
 
 
@@ -27,7 +30,8 @@ class Gate:
     """name: one of GATES or SPECIAL. qubits: controls first. angles: radians.
 
     letters: the Pauli string of pauli_exp; strings: those of special_unitary. matrix: that of unitary, as nested
-    tuples of complex numbers. data: (first feature, how many, scale) of hermitian_exp.
+    tuples of complex numbers. data: (first feature, how many, scale) of hermitian_exp. amplitudes: (pad, normalise) of
+    amplitude_encoding, whose `angles` are its amplitudes.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Gate:
     strings: tuple[str, ...] = ()
     entries: tuple[tuple[complex, ...], ...] = ()
     data: tuple[int, int, float] | None = None
+    amplitudes: tuple[float, bool] | None = None
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -52,9 +57,19 @@ class Gate:
             found |= set(range(first, first + count))
         return found
 
+    @functools.cached_property
+    def columns(self) -> slice | list[int] | None:
+        """Of an encoding: the columns that its amplitudes are, None where they are more than columns."""
+        return start.columns(self.angles)
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a matrix that has no form in Pauli rotations."""
+        return self.amplitudes is None and self.steps is None
+
     @property
     def steps(self) -> list[Step] | None:
-        """As Pauli rotations and basis permutations; None where it has no exact such form (a dense matrix)."""
+        """As Pauli rotations and basis permutations; None where it has no exact such form (a dense matrix, a start)."""
         if self.name in GATES:
             steps = GATES[self.name].steps(self.targets, *self.angles)
         elif self.name == "pauli_exp":
@@ -73,6 +88,9 @@ class Gate:
         dtype = torch.complex128 if real == torch.float64 else torch.complex64
         if self.name == "unitary":
             base = torch.tensor(self.entries, dtype=dtype, device=features.device)
+        elif self.amplitudes is not None:  # of |0…0> alone
+            v = start.vector(self, features, weights).to(dtype)
+            base = torch.nn.functional.pad(v[..., None], (0, v.shape[-1] - 1))
         elif self.name == "hermitian_exp":
             base = self._exponential_of_data(features)
         elif self.name == "special_unitary":
@@ -123,12 +141,19 @@ class Gate:
         if self.data is not None:
             first, count, scale = self.data
             inside = f"{scale:g} * x[{first}:{first + count}]"
+        if self.amplitudes is not None:
+            pad, normalise = self.amplitudes
+            inside = start.words(self) + (f", pad={pad:g}" if pad else "") + ("" if normalise else ", normalise=False")
         return "c." * self.controls + name + (f"({inside})" if inside else "")
 
     def inverse(self) -> Gate:
-        """The gate that undoes it."""
+        """The gate that undoes it. ConfigError for an encoding, which is none."""
         from dataclasses import replace
 
+        if self.amplitudes is not None:
+            raise ConfigError(f"{self.label()} has no inverse: it is the state that its qubits start with, and says "
+                              "nothing of others; invert the gates after it, or for |<x|y>|^2 take QuantumKernel or "
+                              "measure=('overlaps', …)")  # fmt: skip
         if self.name in _INVERSES:
             return replace(self, name=_INVERSES[self.name])
         if self.name == "u":
