@@ -20,4 +20,5 @@ def transformed(x: torch.Tensor) -> bool:
 
 def several(gradient: torch.Tensor) -> bool:
     """Whether a gradient stands for many at once: `is_grads_batched=True`, jacobians with `vectorize=True`, vmap."""
-    return transformed(gradient) or torch._C._functorch.is_legacy_batchedtensor(gradient)
+    batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
+    return transformed(gradient) or batched(gradient)
