@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
@@ -55,17 +55,16 @@ class StudyTable(BaseModel):
     folds: int | None = Field(None, ge=2)
 
 
-class DesignTable(BaseModel):
-    """`[design]`: kind, and what that kind takes."""
+_of_kinds: dict[str, Any] = {key: (annotation | None, None) for key, annotation in designs.key_types().items()}
+_KeysOfDesigns: Any = create_model(
+    "_KeysOfDesigns", __config__=ConfigDict(extra="forbid", frozen=True), kind=(str, "ladder"), **_of_kinds
+)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class DesignTable(_KeysOfDesigns):
+    """`[design]`: kind, and what that kind takes: each class of design brings its keys."""
 
     kind: str = "ladder"
-    levels: list[dict[str, Any]] = Field(default_factory=list)
-    variants: list[dict[str, Any]] = Field(default_factory=list)
-    factors: dict[str, Any] = Field(default_factory=dict)
-    only: list[dict[str, str]] | None = None
-    controlled: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Tables(BaseModel):
@@ -84,7 +83,8 @@ class Tables(BaseModel):
 class Study:
     """Task, data, host, design, controls, recipe, replicates: the whole question.
 
-    design: dp.Ladder(…) or dp.Factorial(…); it holds the host. task, data: a registered name or {"name": …, options};
+    design: dp.Ladder(…), dp.Factorial(…), dp.OneAtATime(…), dp.Placement(…), dp.Race(…) or dp.Mixing(…); it holds the
+    host. task, data: a registered name or {"name": …, options};
     data may also be a dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
     controls: True (all that the components declare), False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
@@ -198,7 +198,7 @@ class Study:
         elif isinstance(self.controls, dict):
             slots = [filling.slot for filling in self.design.fillings()]
             for slot, names in self.controls.items():
-                if slot not in slots:
+                if slot not in slots and not getattr(self.design, "unsettled", False):
                     found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
                 for control in names:
                     found += _known(f"study.controls.{slot}", registry.components, control, options=False)
@@ -406,7 +406,8 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
             try:
-                kept = {k: v for k, v in tables.design.model_dump().items() if k in designs.KEYS["ladder"]}
+                set_ = tables.design.model_dump(exclude_none=True)
+                kept = {k: v for k, v in set_.items() if k in designs.KEYS["ladder"]}
                 problems += from_tables({**raw, "design": {**kept, "kind": "ladder"}}).problems()
             except ConfigError as more:
                 problems += more.problems

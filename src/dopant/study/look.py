@@ -20,6 +20,7 @@ from .dry import dry_steps as dry_steps
 from .forecast import Forecast as Forecast
 from .forecast import forecast as forecast
 from .gradients import gradients as gradients
+from .settle import settled as settled
 
 
 def look(study: Study) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         )
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
-    notes += _factorial_notes(study)
+    notes += _design_notes(study)
     notes += race.notes_of(study, answer.rows)
     notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
@@ -72,7 +72,7 @@ def _tuned_arms(study: Study) -> str:
     )  # fmt: skip
 
 
-def _factorial_notes(study: Study) -> list[str]:
+def _design_notes(study: Study) -> list[str]:
     notes = []
     if isinstance(study.design, Factorial):
         factors = study.design.factors
@@ -83,15 +83,19 @@ def _factorial_notes(study: Study) -> list[str]:
                 "interactions are corrected for their number (Holm), their intervals are not. Where a main effect "
                 "depends on another factor, its simple effects at each of its levels stand beside it, uncorrected."
             )
+        notes += study.design.aliases()
         if study.controls and not study.design.controlled:
             notes.append(
                 "Main effects have no controls: a [[design.controlled]] table (factor, level) adds a contrast in which "
                 "controls take the swap's place."
             )
-        known = {c.swap for c in study.design.contrasts(False)}
+        known = {c.swap.partition(" (")[0] for c in study.design.contrasts(False)}
         unpaired = [f"{f}={x}" for f, levels in factors.items() for x in list(levels)[1:] if f"{f}={x}" not in known]
         if unpaired and len(factors) > 1:
             notes.append(f"Nothing can be told of {', '.join(unpaired)}: no trained cell is its partner.")
+    skipped = getattr(study.design, "skipped", None)
+    if skipped:
+        notes.append("Not tried: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")

@@ -15,7 +15,7 @@ from typing import Any
 from torch.utils import _pytree as pytree
 
 from .. import designs, local, pretrained, registry
-from ..designs import Factorial, Ladder
+from ..designs import Design
 from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
@@ -26,13 +26,14 @@ from .config import Study, Tuning, as_named
 from .decided import AnalysisTable, change_notes
 from .files import by_name, sums
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
+from .settle import settled
 from .trial import identify
 
 ENGINES = ("local",)
 
 
 def run(
-    study_or_design: Study | Ladder | Factorial,
+    study_or_design: Study | Design,
     *,
     data: Any = None,
     recipe: Recipe | None = None,
@@ -72,7 +73,7 @@ def run(
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
-    if not isinstance(study_or_design, (Study, Ladder, Factorial)):
+    if not isinstance(study_or_design, Study) and not designs.is_design(study_or_design):
         raise ConfigError(
             f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
             "dp.run(dp.Ladder(model).level(slot='component'), …)"
@@ -100,6 +101,7 @@ def run(
     problems += _unasked(study, train)
     if problems:
         raise ConfigError(list(dict.fromkeys([*problems, *_unknown_slots(study)])))
+    study = settled(study)
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
@@ -171,6 +173,7 @@ def _unasked(study: Study, train: Any) -> list[str]:
             found += [f"train: {problem}" for problem in error.problems]
     if (
         not study.design.fillings()
+        and not getattr(study.design, "unsettled", False)
         and study.task_name in registry.tasks
         and registry.tasks.get(study.task_name).networks
     ):
@@ -237,7 +240,7 @@ def in_process(study: Study) -> bool:
     )
 
 
-def _study(value: Study | Ladder | Factorial, **given: Any) -> Study:
+def _study(value: Study | Design, **given: Any) -> Study:
     study = value if isinstance(value, Study) else Study(design=value)
     if isinstance(given.get("tuning"), Mapping):
         given["tuning"] = Tuning(**given["tuning"])
