@@ -196,11 +196,15 @@ class StudyAnswer(Answer):
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
-        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
+        by_task = self.config.tunes_itself is not None
+        tuned = {
+            cell.name: by_task or _own_choice(cell) or (self.config.tuning is not None and cell.tuned)
+            for cell in self.cells
+        }
         return verdicts.effects(
             table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
             failure_value=self.failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
-            items=self._items(name), same_items=self.resplit() is None,
+            items=self._items(name), same_items=self.resplit() is None and not self.fresh_items(),
         )  # fmt: skip
 
     @functools.cached_property
@@ -220,6 +224,10 @@ class StudyAnswer(Answer):
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
         return float(self._done("n_test").iloc[0]) / float(self._done("n_train").iloc[0])
+
+    def fresh_items(self) -> bool:
+        """Whether every replicate drew items of its own from a rule."""
+        return bool(len(self._done("fresh_items"))) and bool(self._done("fresh_items").iloc[0])
 
     def failure_value(self, name: str) -> float:
         """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
