@@ -294,7 +294,7 @@ def test_a_costly_component_is_called_less_often_but_by_every_quick_law(monkeypa
         monkeypatch.setattr(Counted, "calls", 0)
         results = judge(info(Counted), Counted(), SIGNATURE, quick=True, fitted=True)
         assert [r.law for r in results] == [law for law in QUICK if law != "signature"]
-        assert all(r.passed and not r.message for r in results)
+        assert all(r.passed and (not r.message or r.law == "kernel") for r in results)
         calls[seconds] = Counted.calls
     assert calls[0.03] <= 7 < calls[0.0]
 

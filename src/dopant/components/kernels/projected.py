@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...errors import UnknownName
 from ...registry import component
 from .classical import FACTORS, Widths, distances, gaussian_scale, numbers_of
 from .kernel import Kernel, Setting, numbers, refuse
@@ -79,4 +80,6 @@ def projected_quantum_kernel(
         "iqp": lambda _: _iqp(features, reps, entanglement),
         "angle": lambda _: _angle(features, "y"),
     }
+    if encoding not in makers:
+        raise UnknownName("encoding", str(encoding), makers)
     return ProjectedKernel(features, makers[encoding], gamma)

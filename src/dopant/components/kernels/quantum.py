@@ -36,8 +36,9 @@ class CircuitKernel(Kernel):
     def __init__(self, features: int, make: Make, strength: float | list[float], measure: Any):
         super().__init__(features)
         self.told, self.make, self.measure = strength, make, measure
+        make(float(numbers_of(strength)[0]))  # what cannot be a circuit is refused here
         self.register_buffer("strength", torch.tensor(float(numbers_of(strength)[0])))
-        self._made: dict[tuple[float, torch.dtype], Any] = {}  # what is compiled for a circuit
+        self._made: dict[tuple[float, Any], Any] = {}  # what is compiled for a circuit
 
     @property
     def circuit(self) -> Circuit:
@@ -47,7 +48,7 @@ class CircuitKernel(Kernel):
         """(n, features) -> (n, …): what the circuit says of each input."""
         key = float(self.strength), x.dtype
         if key not in self._made:
-            self._made[key] = self.circuit.layer(self.measure).to(x.dtype)
+            self._made[key] = self.circuit.layer(self.measure).to(x.dtype).requires_grad_(False)
         return self._made[key](x)
 
     def settings(self, x: Tensor) -> list[Setting]:
@@ -103,19 +104,24 @@ class FidelityKernel(CircuitKernel):
         return exact + (self._measured(exact.detach()) - exact.detach())
 
     def gram(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        quantum = QuantumKernel(self.circuit)
-        array = quantum(x.numpy(), None if y is None else y.numpy())
+        key = float(self.strength), "gram"
+        if key not in self._made:
+            self._made[key] = QuantumKernel(self.circuit)
+        array = self._made[key](x.numpy(), None if y is None else y.numpy())
         exact = torch.from_numpy(np.asarray(array)).to(x.dtype)
+        if y is None:
+            exact = (exact + exact.mT) / 2  # products in another order differ in the last bit
         if self.shots is None:
             return exact
+        found = torch.binomial(torch.full_like(exact, self.shots), exact.clamp(0, 1)) / self.shots
         if y is not None:
-            return self._measured(exact)
-        upper = self._measured(exact).triu(1)
+            return found
+        upper = found.triu(1)
         return upper + upper.mT + torch.eye(len(x), dtype=x.dtype)
 
     def _measured(self, exact: Tensor) -> Tensor:
-        """Frequencies for these probabilities: the binomial quantile of a uniform number an entry, so that no entry's
-        draw depends on another's value."""
+        """Frequencies of pairs with these probabilities: the binomial quantile of a uniform number for each, so that no
+        pair's draw depends on another's value."""
         from scipy.stats import binom
 
         assert self.shots is not None
