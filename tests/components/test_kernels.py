@@ -194,12 +194,8 @@ def test_options_that_cannot_be_are_refused(name, options, said):
         kernel_of(name, **options)
 
 
-def test_as_a_control_the_hosts_own_kernel_is_not_repeated():
+def test_random_features_that_stand_in_for_a_circuit_are_as_many_as_its_density_matrices_have_dimensions():
     machine = dp.host("kernel-machine", in_features=3, classes=2)
-    stand_in = {"component": "rbf-kernel", "of": {"component": "zz-kernel"}}
-    with pytest.raises(SlotMismatch, match="the host's own kernel, so the level that it is compared with"):
-        dp.swap(machine, {"kernel": stand_in}, SAMPLE)
-    dp.swap(machine, {"kernel": {**stand_in, "gamma": 0.5}}, SAMPLE)  # another one of its kind
-    dp.swap(machine, {"kernel": {"component": "rbf-kernel"}}, SAMPLE)
     width = dp.swap(machine, {"kernel": {"component": "fourier-kernel", "of": {"component": "zz-kernel"}}}, SAMPLE)
-    assert width.kernel.weight.shape == (64, 3)  # 4^3: as many dimensions as density matrices have
+    assert width.kernel.weight.shape == (64, 3)
+    assert kernel_of("fourier-kernel").weight.shape == (256, 3)

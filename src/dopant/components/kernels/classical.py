@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...registry import component
-from .kernel import Kernel, Setting, numbers, refuse, refuse_repetition
+from .kernel import Kernel, Setting, numbers, refuse
 
 FACTORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the scale of the data
 Widths = float | list[float] | Literal["tuned", "scale"]
@@ -132,34 +132,26 @@ def _inverse(spread: float) -> float:
 
 
 @component("rbf-kernel", fills=Kernel, control="surrogate")
-def rbf_kernel(
-    old: nn.Module, signature: Any, *, gamma: Widths = "tuned", target: nn.Module | None = None
-) -> nn.Module:
+def rbf_kernel(old: nn.Module, signature: Any, *, gamma: Widths = "tuned") -> nn.Module:
     """The Gaussian kernel exp(-gamma |x - y|^2).
 
     gamma: a number; a list to choose from by validation; "scale": 1 / (features * variance), scikit-learn's default;
     "tuned" (default): 0.01, 0.03, 0.1, … 100 times that, by validation.
-    As the control of another kernel it asks whether any smooth notion of likeness would have done. Where it is the
-    host's own kernel it is not built: the level below is it. Raises ConfigError for a gamma that is not positive.
+    As the control of another kernel it asks whether any smooth notion of likeness would have done; where the host's own
+    kernel stands at the level below, the two are the same. Raises ConfigError for a gamma that is not positive.
     """
     refuse(numbers("rbf-kernel", "gamma", gamma, ("tuned", "scale")))
-    new = RBFKernel(_features(old), gamma)
-    refuse_repetition("rbf-kernel", old, new, target)
-    return new
+    return RBFKernel(_features(old), gamma)
 
 
 @component("laplacian-kernel", fills=Kernel, control="surrogate")
-def laplacian_kernel(
-    old: nn.Module, signature: Any, *, gamma: Widths = "tuned", target: nn.Module | None = None
-) -> nn.Module:
+def laplacian_kernel(old: nn.Module, signature: Any, *, gamma: Widths = "tuned") -> nn.Module:
     """The Laplacian kernel exp(-gamma |x - y|_1): rougher functions than the Gaussian one's.
 
     gamma: as for `rbf-kernel`, "scale" being 1 / (features * standard deviation).
     """
     refuse(numbers("laplacian-kernel", "gamma", gamma, ("tuned", "scale")))
-    new = LaplacianKernel(_features(old), gamma)
-    refuse_repetition("laplacian-kernel", old, new, target)
-    return new
+    return LaplacianKernel(_features(old), gamma)
 
 
 @component("polynomial-kernel", fills=Kernel, control="surrogate", examples=({}, {"degree": 3, "coef0": 0.5}))
@@ -170,7 +162,6 @@ def polynomial_kernel(
     degree: int | list[int] = [2, 3, 4],  # noqa: B006
     coef0: float = 1.0,
     factors: list[float] = [0.1, 1.0, 10.0],  # noqa: B006
-    target: nn.Module | None = None,
 ) -> nn.Module:
     """The polynomial kernel (gamma x.y + coef0)^degree.
 
@@ -183,17 +174,13 @@ def polynomial_kernel(
     if not 0 <= coef0 < float("inf"):
         problems.append(f"'polynomial-kernel': coef0 is {coef0!r}; expected a number from 0 on")
     refuse(problems)
-    new = PolynomialKernel(_features(old), degree, coef0, factors)
-    refuse_repetition("polynomial-kernel", old, new, target)
-    return new
+    return PolynomialKernel(_features(old), degree, coef0, factors)
 
 
 @component("linear-kernel", fills=Kernel, control="surrogate")
-def linear_kernel(old: nn.Module, signature: Any, *, target: nn.Module | None = None) -> nn.Module:
+def linear_kernel(old: nn.Module, signature: Any) -> nn.Module:
     """The linear kernel x.y: a linear classifier of the inputs as they are."""
-    new = LinearKernel(_features(old))
-    refuse_repetition("linear-kernel", old, new, target)
-    return new
+    return LinearKernel(_features(old))
 
 
 def _features(old: nn.Module) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...registry import component
 from .classical import RadialKernel, Widths, gaussian_scale
-from .kernel import Kernel, numbers, refuse_repetition
+from .kernel import Kernel, numbers
 
 WIDTH, MOST = 256, 4096
 
@@ -72,6 +72,4 @@ def fourier_kernel(
     if problems:
         raise ConfigError(problems)
     assert isinstance(old, Kernel)
-    new = FourierKernel(old.features, width or min(MOST, getattr(target, "dimension", None) or WIDTH), gamma)
-    refuse_repetition("fourier-kernel", old, new, target)
-    return new
+    return FourierKernel(old.features, width or min(MOST, getattr(target, "dimension", None) or WIDTH), gamma)

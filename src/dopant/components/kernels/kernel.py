@@ -128,12 +128,3 @@ def refuse(problems: list[str]) -> None:
     """Raise ConfigError if there are any."""
     if problems:
         raise ConfigError(problems)
-
-
-def refuse_repetition(name: str, old: nn.Module, new: nn.Module, target: nn.Module | None) -> None:
-    """SlotMismatch where a control would be what stands there already: then the level below is this control."""
-    same = type(old) is type(new) and getattr(old, "told", None) == getattr(new, "told", ())
-    if same and target is not None and type(target) is not type(new):
-        raise SlotMismatch(
-            f"{name!r} is the host's own kernel, so the level that it is compared with is this control already"
-        )
