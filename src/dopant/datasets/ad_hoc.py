@@ -53,7 +53,7 @@ def ad_hoc(
         problems.append(f"data set 'ad-hoc': unitary is {unitary!r}; expected a whole number from 0 on, or nothing")
     if problems:
         raise ConfigError(problems)
-    sizes = dict(zip(PARTS, (train_size, validation_size, test_size), strict=True))
+    sizes: dict[str, int] = dict(zip(PARTS, (train_size, validation_size, test_size), strict=True))
 
     def make(streams: Streams) -> dict[str, Pool]:
         rule = streams if unitary is None else Streams(unitary)

@@ -34,7 +34,7 @@ def two_moons(*, train_size: int = 20, validation_size: int = 20, test_size: int
         pools = {}
         for step, (part, size) in enumerate(sizes.items()):
             seed = int(streams.numpy("split", step).integers(2**31))
-            x, y = make_moons((size, size), noise=noise or None, random_state=seed)
+            x, y = make_moons(2 * size, noise=noise or None, random_state=seed)  # half of them on each
             pools[part] = Pool(torch.as_tensor(x, dtype=torch.get_default_dtype()), torch.as_tensor(y))
         return pools
 

@@ -412,7 +412,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
 def _host_of_task(task: Any) -> str | None:
     """The host of a task that fits one kind only; None for others, and for tasks that are not known."""
     name = task.get("name") if isinstance(task, dict) else task
-    return registry.tasks.get(name).host if name in registry.tasks else None
+    return registry.tasks.get(name).host if isinstance(name, str) and name in registry.tasks else None
 
 
 def complete_pair(study: dict[str, Any]) -> None:

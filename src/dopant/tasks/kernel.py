@@ -157,8 +157,8 @@ def _costs(machine: KernelMachine, found: Fitted, tests: int) -> dict[str, Any]:
     support = len(machine.support)
     circuits = found.circuits + (count(machine, tests, support) if tests else 0)
     for _, _, own in kernels_of(machine.kernel):
-        declare = getattr(own, "cost", None)
-        for name, value in (declare() if callable(declare) else {}).items():
+        declare: Any = getattr(own, "cost", dict)
+        for name, value in declare().items():
             if name == "tier":
                 before = costs.get("cost_tier", value)
                 costs["cost_tier"] = max(before, value, key=lambda t: TIERS.index(t) if t in TIERS else -1)

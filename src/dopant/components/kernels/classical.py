@@ -154,7 +154,7 @@ def laplacian_kernel(old: nn.Module, signature: Any, *, gamma: Widths = "tuned")
     return LaplacianKernel(_features(old), gamma)
 
 
-@component("polynomial-kernel", fills=Kernel, control="surrogate", examples=({}, {"degree": 3, "coef0": 0.5}))
+@component("polynomial-kernel", fills=Kernel, control="surrogate")
 def polynomial_kernel(
     old: nn.Module,
     signature: Any,

@@ -53,7 +53,7 @@ class ProjectedKernel(CircuitKernel):
         return rows * self.circuit.resources(measure=self.measure).settings
 
 
-@component("projected-quantum-kernel", fills=Kernel, controls=CONTROLS, examples=({}, {"encoding": "iqp", "reps": 1}))
+@component("projected-quantum-kernel", fills=Kernel, controls=CONTROLS)
 def projected_quantum_kernel(
     old: nn.Module,
     signature: Any,

@@ -236,7 +236,7 @@ def zz_kernel_shots(
     return _zz_kernel("zz-kernel-shots", old, reps, entanglement, alpha, shots)
 
 
-@component("iqp-kernel", fills=Kernel, controls=CONTROLS, examples=({}, {"bandwidth": [0.5, 1.0], "reps": 2}))
+@component("iqp-kernel", fills=Kernel, controls=CONTROLS, examples=({"bandwidth": [0.5, 1.0]},))
 def iqp_kernel(
     old: nn.Module,
     signature: Any,
@@ -255,7 +255,7 @@ def iqp_kernel(
     return BandwidthKernel(features, lambda _: _iqp(features, reps, entanglement), bandwidth)
 
 
-@component("angle-kernel", fills=Kernel, controls=CONTROLS, examples=({}, {"axis": "x", "bandwidth": [0.5, 1.0]}))
+@component("angle-kernel", fills=Kernel, controls=CONTROLS, examples=({"bandwidth": [0.5, 1.0]},))
 def angle_kernel(
     old: nn.Module, signature: Any, *, axis: Literal["x", "y"] = "y", bandwidth: float | list[float] = 1.0
 ) -> nn.Module:
