@@ -184,6 +184,8 @@ def test_the_command_line_finds_the_host_of_the_task_and_the_task_of_the_host():
     assert asked.design.host == "kernel-machine" and asked.problems() == []
     asked = study_of_request(None, host="kernel-machine", data="ad-hoc", swaps=["kernel=zz-kernel"])
     assert asked.task == "kernel" and asked.problems() == []
+    more = study_of_request(None, swaps=["kernel=angle-kernel"], sets=["host.pca=4", "task=kernel"])
+    assert more.design.host == {"name": "kernel-machine", "pca": 4} and more.problems() == []
     plain = study_of_request(None, data="digits", swaps=["head=reupload-linear"])
     assert (plain.design.host, plain.task) == ("creep-cnn", "supervised")
 

@@ -420,8 +420,9 @@ def complete_pair(study: dict[str, Any]) -> None:
     host that the task fits, or `creep-cnn`."""
     host = study.get("host")
     name = host.get("name") if isinstance(host, dict) else host
-    if host is None:
-        study["host"] = _host_of_task(study.get("task")) or "creep-cnn"
+    if name is None:  # options may have been set before the name is known
+        name = _host_of_task(study.get("task")) or "creep-cnn"
+        study["host"] = {"name": name, **host} if host else name
     elif "task" not in study:
         owner = next((task.name for task in registry.tasks if task.host is not None and task.host == name), None)
         study |= {"task": owner} if owner else {}
