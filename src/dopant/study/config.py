@@ -174,6 +174,7 @@ class Study:
             except DopantError as error:
                 found.append(f"study.host: {error}")
         found += self._regime_problems()
+        found += self._host_and_task_problems()
         for filling in self.design.fillings():
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
@@ -254,6 +255,26 @@ class Study:
                     "outputs cannot be imitated; take regime = 'all'"
                 )
         return found
+
+    def _host_and_task_problems(self) -> list[str]:
+        """A host that one task fits wants that task, and the task that host; what tunes by itself no [tuning]."""
+        if self.task_name not in registry.tasks:
+            return []
+        task, host = registry.tasks.get(self.task_name), as_named(self.design.host, "host")["name"]
+        found = []
+        owner = next((t for t in registry.tasks if t.host is not None and t.host == host), None)
+        if owner is not None and owner.name != task.name:
+            found.append(f"study.task: the host {host!r} is fitted by the task {owner.name!r}, not {task.name!r}")
+        if task.host is not None and host in registry.hosts and host != task.host:
+            found.append(f"study.host: the task {task.name!r} fits the host {task.host!r}, not {host!r}")
+        if task.tunes is not None and self.tuning is not None:
+            found.append(f"tuning: the task {task.name!r} tunes every arm by itself; leave [tuning] out")
+        return found
+
+    @property
+    def tunes_itself(self) -> str | None:
+        """How the task tunes every arm alike, in a sentence; None where it does not by itself."""
+        return registry.tasks.get(self.task_name).tunes if self.task_name in registry.tasks else None
 
     def slots(self) -> list[str]:
         """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
@@ -398,10 +419,11 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
             problems += more.problems
         raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
     study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
+    host = study.host if study.host is not None else _host_of_task(study.task)
     try:
-        if study.host is None:
+        if host is None:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
-        design = designs.from_config(study.host, tables.design.model_dump(exclude_unset=True))
+        design = designs.from_config(host, tables.design.model_dump(exclude_unset=True))
     except ConfigError as error:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
@@ -417,6 +439,25 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
         dict(study.unbuildable), tuple(study.baselines), study.folds, AnalysisTable(confirm=tables.analysis.confirm),
     )  # fmt: skip
+
+
+def _host_of_task(task: Any) -> str | None:
+    """The host of a task that fits one kind only; None for others, and for tasks that are not known."""
+    name = task.get("name") if isinstance(task, dict) else task
+    return registry.tasks.get(name).host if isinstance(name, str) and name in registry.tasks else None
+
+
+def complete_pair(study: dict[str, Any]) -> None:
+    """Of a `[study]` table that the command line began, in place: the task that fits the host which was named, or the
+    host that the task fits, or `creep-cnn`."""
+    host = study.get("host")
+    name = host.get("name") if isinstance(host, dict) else host
+    if name is None:  # options may have been set before the name is known
+        name = _host_of_task(study.get("task")) or "creep-cnn"
+        study["host"] = {"name": name, **host} if host else name
+    elif "task" not in study:
+        owner = next((task.name for task in registry.tasks if task.host is not None and task.host == name), None)
+        study |= {"task": owner} if owner else {}
 
 
 _KNOWN = {

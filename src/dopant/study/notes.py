@@ -36,7 +36,14 @@ def notes_of(answer: StudyAnswer) -> list[str]:
             "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
             "intervals use the Nadeau-Bengio variance."
         )
-    if study.tuning is not None:
+    if answer.fresh_items():
+        notes.append(
+            "Every replicate draws items of its own from the rule of the data, shared by all cells: replicates are "
+            "independent, and no interval is corrected for overlap."
+        )
+    if study.tunes_itself is not None:
+        notes.append(study.tunes_itself)
+    elif study.tuning is not None:
         rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
         notes.append(
             f"{_tuned_arms(study)} took the better of the learning rates {rates} by mean validation score "

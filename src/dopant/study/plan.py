@@ -14,7 +14,7 @@ from typing import Any
 from ..designs import Cell, Contrast
 from ..errors import ConfigError
 from ..recipe import Recipe
-from ..registry import components
+from ..registry import components, tasks
 from .config import Study, as_named
 from .files import used
 from .trial import FORMAT, Trial, canonical
@@ -113,11 +113,15 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
         describe(study, cell, replicate, recipe, files),
         cell.name,
         cell.level,
-        None if cell.baseline is not None else recipe.epochs,  # more epochs are nothing to a baseline
+        recipe.epochs if cell.baseline is None and _by_epochs(study) else None,  # more of them are nothing to others
         phase,
         recipe.device,
         extra,
     )
+
+
+def _by_epochs(study: Study) -> bool:
+    return study.task_name not in tasks or tasks.get(study.task_name).epochs
 
 
 def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tuple[float, list[Trial]]]]:

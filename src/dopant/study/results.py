@@ -203,7 +203,11 @@ class StudyAnswer(Answer):
 
         name, column, higher = self.metric
         called = {cell.name: cell.name for cell in self.cells} if called is None else called
-        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
+        by_task = self.config.tunes_itself is not None
+        tuned = {
+            cell.name: by_task or _own_choice(cell) or (self.config.tuning is not None and cell.tuned)
+            for cell in self.cells
+        }
         items = self._items(name, phase)
         return verdicts.effects(
             self._scores(phase, column, called), contrasts, metric=column, higher_is_better=higher,
@@ -211,7 +215,7 @@ class StudyAnswer(Answer):
             tuned={called[c]: v for c, v in tuned.items() if c in called},
             tier={called[c]: v for c, v in self._tier().items() if c in called},
             items=None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
-            same_items=self.resplit() is None, **settings,
+            same_items=self.resplit() is None and not self.fresh_items(), **settings,
         )  # fmt: skip
 
     def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
@@ -254,6 +258,10 @@ class StudyAnswer(Answer):
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
         return float((self._done("n_test") / self._done("n_train")).mean())  # folds differ in size by an item
+
+    def fresh_items(self) -> bool:
+        """Whether every replicate drew items of its own from a rule."""
+        return bool(len(self._done("fresh_items"))) and bool(self._done("fresh_items").iloc[0])
 
     def failure_value(self, name: str) -> float:
         """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
