@@ -359,7 +359,9 @@ def load_study(folder: Path) -> Study:
     path = Path(folder) / "study.toml"
     if not path.is_file():
         raise StoreError(f"{str(folder)!r} is not a study: it has no study.toml")
-    return from_tables(read_toml(path))
+    study = from_tables(read_toml(path))
+    # written before controls were made for any component: those that were declared are all that there are
+    return study.with_(controls="declared") if study.controls is True else study
 
 
 def load(folder: str | Path) -> StudyAnswer:
