@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import local
 from ..designs import Factorial
+from ..designs.automatic import OTHER_SIDE
 from ..errors import ConfigError
 from . import plan as planning
 from .config import Study, as_named
@@ -44,7 +45,11 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
     notes += _factorial_notes(study)
-    notes += [f"A control that means nothing here: {why}." for why in planning.undefined_controls(study).values()]
+    notes += [
+        f"A control that means nothing here: {why}."
+        for name, why in planning.undefined_controls(study).items()
+        if OTHER_SIDE not in name  # that the nearest width is near enough is no news
+    ]
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")

@@ -138,6 +138,22 @@ class StudyAnswer(Answer):
         return costs.reset_index()
 
     @functools.cached_property
+    def dimensions(self) -> pd.DataFrame:
+        """One row per cell and swapped slot: trainable numbers and effective dimension as it starts, the fields of
+        `DimensionProbe`; of the first replicate that has them."""
+        import pandas as pd
+
+        from ..evaluation.dimension_probe import DimensionProbe, of_metrics
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.rows, key=lambda r: r["replicate"]):
+            probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
+            if probes:
+                found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
+        records = [record for cell in self.cells for record in found.get(cell.name, [])]
+        return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
+
+    @functools.cached_property
     def gradients(self) -> pd.DataFrame:
         """One row per cell and circuit in it: its gradients at random starts, `GradientProbe`'s fields and ratio.
 

@@ -13,6 +13,7 @@ from ._anywhere import refuse_anywhere
 from ._capacity import (
     ACTIVATIONS,
     Sized,
+    controlled,
     count_to_match,
     fan_in,
     fan_out,
@@ -49,13 +50,13 @@ def counter(old: nn.Module) -> Any:
 
 
 def _built(
-    name: str, old: nn.Module, signature: Signature, act: str, target: nn.Module | None, other: bool, needed: bool
+    name: str, old: nn.Module, signature: Signature, act: str, target: nn.Module | None, other: bool
 ) -> nn.Module:
     bad = [] if act in ACTIVATIONS else [f"{name!r}: act is {act!r}; expected 'tanh' or 'relu'"]
     dense = refuse_dense(old) is None
     if dense or bad or signature is None:
         require_dense(name, old, bad)
-    wanted = count_to_match(old, target)
+    wanted, needed = count_to_match(old, target), controlled(old, target) is not None
     if dense:
         return BottleneckMLP(old, wanted, act, other_width(counter(old), wanted, needed) if other else None)
     place = geometry(old, signature)
@@ -78,22 +79,21 @@ def bottleneck_mlp(
     old module's. Cost: as an ordinary MLP.
     Raises SlotMismatch for other slots and unknown activations, NotDefined for nothing to match.
     """
-    return _built("bottleneck-mlp", old, signature, act, target, False, True)
+    return _built("bottleneck-mlp", old, signature, act, target, False)
 
 
-@component("bottleneck-mlp-other-side", fills=refuse_anywhere, control="same capacity", examples=({"needed": False},))
+@component("bottleneck-mlp-other-side", fills=refuse_anywhere, control="same capacity")
 def bottleneck_mlp_other_side(
     old: nn.Module,
     signature: Any,
     *,
     act: Literal["tanh", "relu"] = "tanh",
-    needed: bool = True,
     target: nn.Module | None = None,
 ) -> nn.Module:
     """`bottleneck-mlp` with the neighbouring width, on the other side of the count that is to be matched.
 
     Where no width comes within a tenth of the component's trainable count, the two stand on either side of it, and the
-    component must beat both. needed: false builds it also where the nearest width is near enough.
+    component must beat both. Without a component to control it is there in any case.
     Fills, act and cost as `bottleneck-mlp`. Raises NotDefined where it is not needed, or there is none.
     """
-    return _built("bottleneck-mlp-other-side", old, signature, act, target, True, needed)
+    return _built("bottleneck-mlp-other-side", old, signature, act, target, True)

@@ -15,6 +15,7 @@ from ...registry import component
 from ._anywhere import RandomFeaturesAnywhere, refuse_anywhere
 from ._capacity import (
     Sized,
+    controlled,
     count_to_match,
     fan_in,
     fan_out,
@@ -149,7 +150,7 @@ def counter(old: nn.Module) -> Any:
 
 
 def _built(
-    name: str, old: nn.Module, signature: Any, projection: str, target: nn.Module | None, other: bool, needed: bool
+    name: str, old: nn.Module, signature: Any, projection: str, target: nn.Module | None, other: bool
 ) -> nn.Module:
     bad, dense = [], refuse_dense(old) is None
     if projection not in ("auto", "dense", "structured"):
@@ -158,7 +159,7 @@ def _built(
         bad.append(f"{name!r}: projection 'structured' is for Linear slots; use 'dense' or 'auto' here")
     if dense or bad or signature is None:
         require_dense(name, old, bad)
-    wanted = count_to_match(old, target)
+    wanted, needed = count_to_match(old, target), controlled(old, target) is not None
     if dense:
         return RandomFeatures(old, wanted, projection, other_width(counter(old), wanted, needed) if other else None)
     place = geometry(old, signature)
@@ -184,22 +185,21 @@ def random_features(
     Source: Rahimi and Recht 2007; Yu et al. 2016 (structured).
     Raises SlotMismatch for other slots and options, NotDefined for nothing to match.
     """
-    return _built("random-features", old, signature, projection, target, False, True)
+    return _built("random-features", old, signature, projection, target, False)
 
 
-@component("random-features-other-side", fills=refuse_anywhere, control="same capacity", examples=({"needed": False},))
+@component("random-features-other-side", fills=refuse_anywhere, control="same capacity")
 def random_features_other_side(
     old: nn.Module,
     signature: Any,
     *,
     projection: Literal["auto", "dense", "structured"] = "auto",
-    needed: bool = True,
     target: nn.Module | None = None,
 ) -> nn.Module:
     """`random-features` with the neighbouring width, on the other side of the count that is to be matched.
 
     Where no width comes within a tenth of the component's trainable count, the two stand on either side of it, and the
-    component must beat both. needed: false builds it also where the nearest width is near enough.
+    component must beat both. Without a component to control it is there in any case.
     Fills, projection and cost as `random-features`. Raises NotDefined where it is not needed, or there is none.
     """
-    return _built("random-features-other-side", old, signature, projection, target, True, needed)
+    return _built("random-features-other-side", old, signature, projection, target, True)

@@ -18,7 +18,7 @@ from .reupload_linear import refuse_linear
 Make = Callable[[CircuitLayer], nn.Module]
 
 
-def component_of(old: nn.Module, target: nn.Module | None, generator: torch.Generator | None) -> nn.Module:
+def component_of(old: nn.Module, target: nn.Module | None) -> nn.Module:
     """The component that is controlled; where there is none, and the slot is a Linear, a `circuit` of 2 qubits and one
     layer, so that the control can be looked at by itself. NotDefined for another slot without a component."""
     of = controlled(old, target)
@@ -30,7 +30,7 @@ def component_of(old: nn.Module, target: nn.Module | None, generator: torch.Gene
     layer: Any = old
     return DressedCircuit(
         layer.in_features, layer.out_features, built(None, 2, 1, "angle", "strongly-entangling", True),
-        bias=layer.bias is not None, generator=generator, device=layer.weight.device, dtype=layer.weight.dtype,
+        bias=layer.bias is not None, device=layer.weight.device, dtype=layer.weight.dtype,
     )  # fmt: skip
 
 

@@ -58,9 +58,7 @@ def range_of(measured: Measurement) -> tuple[Tensor, Tensor]:
 
 
 @component("bounded-output-only", control="ablation")
-def bounded_output_only(
-    old: nn.Module, signature: Any, *, target: nn.Module | None = None, generator: torch.Generator | None = None
-) -> nn.Module:
+def bounded_output_only(old: nn.Module, signature: Any, *, target: nn.Module | None = None) -> nn.Module:
     """The component that it controls with a bounded linear map in the place of each circuit.
 
     A linear map from the circuit's features, freshly drawn, then the circuit's bound: tanh for expectations of Pauli
@@ -71,7 +69,7 @@ def bounded_output_only(
     Cost: (features + 1) * measured values parameters in the place of the angles.
     Raises NotDefined where the component holds no circuit, or one that reads no feature; and for `flipped-quanv`.
     """
-    of = component_of(old, target, generator)
+    of = component_of(old, target)
     if isinstance(of, ReuploadLinear):
         return born_linear(old, signature, target=of)
     otherwise = ""

@@ -77,7 +77,6 @@ def dephased(
     *,
     after: Literal["layer", "gate"] = "layer",
     target: nn.Module | None = None,
-    generator: torch.Generator | None = None,
 ) -> nn.Module:
     """The component that it controls, the states of its circuits losing their coherence between layers.
 
@@ -94,7 +93,7 @@ def dephased(
     """
     if after not in ("layer", "gate"):
         raise SlotMismatch(f"'dephased': after is {after!r}; expected 'layer' or 'gate'")
-    of = component_of(old, target, generator)
+    of = component_of(old, target)
     if isinstance(of, FlippedQuanv):
         return DephasedQuanv.of(of)
     otherwise = ""

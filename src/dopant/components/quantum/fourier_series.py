@@ -77,7 +77,6 @@ def fourier_series(
     most: int = MOST,
     start: Literal["target", "random"] = "target",
     target: nn.Module | None = None,
-    generator: torch.Generator | None = None,
 ) -> nn.Module:
     """The component that it controls, each circuit in it replaced by the Fourier series with the circuit's frequencies.
 
@@ -102,12 +101,10 @@ def fourier_series(
         problems.append(f"'fourier-series': start is {start!r}; expected 'target' or 'random'")
     if problems:
         raise SlotMismatch(problems)
-    of = component_of(old, target, generator)
+    of = component_of(old, target)
     otherwise = ""
     if isinstance(of, ReuploadLinear):
         otherwise = "its data enter as a Hamiltonian, whose eigenvalues depend on them: there are no fixed frequencies"
     elif isinstance(of, FlippedQuanv):
         otherwise = "its input enters as the observable, so outputs are linear in it; 'psd-conv' has the same functions"
-    return with_circuits(
-        of, lambda layer: FourierSeries(layer, spectrum(layer.circuit, most, generator), start), otherwise
-    )
+    return with_circuits(of, lambda layer: FourierSeries(layer, spectrum(layer.circuit, most), start), otherwise)

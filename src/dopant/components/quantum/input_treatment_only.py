@@ -33,9 +33,7 @@ class TreatedInput(InPlaceOfCircuit):
 
 
 @component("input-treatment-only", control="ablation")
-def input_treatment_only(
-    old: nn.Module, signature: Any, *, target: nn.Module | None = None, generator: torch.Generator | None = None
-) -> nn.Module:
+def input_treatment_only(old: nn.Module, signature: Any, *, target: nn.Module | None = None) -> nn.Module:
     """The component that it controls with an ordinary linear map in the place of each circuit.
 
     What comes before the circuit stays, and starts as in the component: linear maps, normalisations, and the products
@@ -46,7 +44,7 @@ def input_treatment_only(
     Cost: (monomials + 1) * measured values parameters in the place of the angles.
     Raises NotDefined where the component holds no circuit, or one that reads no feature or features in a matrix.
     """
-    of = component_of(old, target, generator)
+    of = component_of(old, target)
     if isinstance(of, FlippedQuanv):
         return SymmetricConv(of)
     if isinstance(of, ReuploadLinear):

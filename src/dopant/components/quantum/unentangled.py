@@ -26,9 +26,7 @@ def _product(layer: CircuitLayer) -> CircuitLayer:
 
 
 @component("unentangled", control="ablation")
-def unentangled(
-    old: nn.Module, signature: Any, *, target: nn.Module | None = None, generator: torch.Generator | None = None
-) -> nn.Module:
+def unentangled(old: nn.Module, signature: Any, *, target: nn.Module | None = None) -> nn.Module:
     """The component that it controls, without the gates of its circuits that entangle.
 
     Gates on several qubits and controlled ones are left out; a swap stays, and of exp(i sum angle P) over Pauli strings
@@ -40,7 +38,7 @@ def unentangled(
     Cost: at most the component's. Raises NotDefined where the component holds no circuit, where nothing in it
     entangles, and for `reupload-linear`, whose data gate acts on all qubits at once.
     """
-    of = component_of(old, target, generator)
+    of = component_of(old, target)
     if isinstance(of, FlippedQuanv):
         return UnentangledQuanv.of(of)
     otherwise = ""
