@@ -42,8 +42,7 @@ class Spectrum:
 
     def values(self, features: Tensor) -> Tensor:
         """(…, features) -> (…, monomials)."""
-        columns = [features[..., list(m)].prod(-1) if len(m) > 1 else features[..., m[0]] for m in self.monomials]
-        return torch.stack(columns, -1)
+        return torch.stack([features[..., list(m)].prod(-1) for m in self.monomials], -1)
 
 
 def spectrum(circuit: Circuit, most: int = MOST, generator: torch.Generator | None = None) -> Spectrum:

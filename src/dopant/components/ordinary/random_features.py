@@ -162,6 +162,7 @@ def _built(
     wanted, needed = count_to_match(old, target), controlled(old, target) is not None
     if dense:
         return RandomFeatures(old, wanted, projection, other_width(counter(old), wanted, needed) if other else None)
+    assert signature is not None
     place = geometry(old, signature)
     count = RandomFeaturesAnywhere.counter(place)
     return RandomFeaturesAnywhere(old, place, wanted, other_width(count, wanted, needed) if other else None)

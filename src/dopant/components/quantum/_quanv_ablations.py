@@ -70,7 +70,8 @@ class SymmetricConv(KernelConv):
             of["in_channels"], of["out_channels"], of["kernel_size"], bias=of["bias"],
             device=of["device"], dtype=of["dtype"],
         )  # fmt: skip
-        self.matrix, self.bias = nn.Parameter(plain.weight.detach()), plain.bias
+        self.matrix = nn.Parameter(plain.weight.detach())
+        self.bias = nn.Parameter(plain.bias.detach()) if plain.bias is not None else None
 
     def kernel(self) -> torch.Tensor:
         return (self.matrix + self.matrix.mT) / 2

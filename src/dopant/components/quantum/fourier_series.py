@@ -33,7 +33,8 @@ class FourierSeries(InPlaceOfCircuit):
         rows = 1 + 2 * len(found.frequencies)
         drawn = torch.randn(rows, self.outputs, dtype=torch.float64, device="cpu") / math.sqrt(rows)
         fitted = self._fit(layer) if start == "target" else drawn
-        self.coefficients = nn.Parameter(fitted.to(layer.weights))
+        usable = bool(torch.isfinite(fitted).all())
+        self.coefficients = nn.Parameter((fitted if usable else drawn).to(layer.weights))
 
     def basis(self, x: Tensor) -> Tensor:
         """(…, features) -> (…, 1 + 2 frequencies): 1, the cosines, the sines."""
@@ -57,7 +58,8 @@ class FourierSeries(InPlaceOfCircuit):
                 period[monomial[0]] = math.pi / steps[steps > 0].min()
         rows = 1 + 2 * len(self.spectrum.frequencies)
         x = (2 * torch.rand(2 * rows + 16, circuit.features, dtype=torch.float64, device="cpu") - 1) * period
-        return torch.linalg.lstsq(self.basis(x), exact(x), driver="gelsy").solution
+        # QR without pivoting: with it, the last bits depend on where the memory lies
+        return torch.linalg.lstsq(self.basis(x), exact(x), driver="gels").solution
 
     def describe(self) -> str:
         """One line: how many frequencies of how many, and the coefficients beside the circuit's angles."""
@@ -87,7 +89,8 @@ def fourier_series(
     The spectrum is read from the gates: every sum of one of -v, 0, v for each Pauli rotation by v.x, repeated features
     and several frequencies included. most: frequencies (of one sign); where there are more, a random sample of so many,
     the likely ones of the circuit, and the class then no longer holds the circuit's. start: "target", the coefficients
-    nearest to the circuit as it starts (least squares), or "random", N(0, 1 / their number).
+    nearest to the circuit as it starts (least squares; drawn where that has no finite solution), or "random",
+    N(0, 1 / their number).
     Fills any slot whose component holds a `CircuitLayer`; without a component, a Linear, for a circuit of 2 qubits.
     Cost: (1 + 2 frequencies) * outputs coefficients, told by `describe()` beside the number of angles; that many
     multiply-adds and 2 * frequencies sines a sample; a least squares fit when it is built (a second for 512).
