@@ -76,7 +76,7 @@ def answer(tmp_path_factory):
 
 def test_the_first_replicate_of_each_cell_keeps_it_and_the_page_has_it_beside_the_counts(answer):
     rows = answer.dimensions.to_dict("records")
-    assert [(r["cell"], r["slot"], r["parameters"]) for r in rows][0] == ("level 1", "head", 54)
+    assert next((r["cell"], r["slot"], r["parameters"]) for r in rows) == ("level 1", "head", 54)
     assert {r["cell"] for r in rows} == {"level 1", "level 1, head=compute-matched"}
     kept = answer.trials[answer.trials["cell"] == "level 1"].set_index("replicate")["dimension_rank_head"]
     assert kept.loc[0] == rows[0]["rank"] <= 54 and kept.isna().loc[1]
