@@ -107,6 +107,8 @@ def inspect(
     cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
     directions = looking.dimensions(asked) if dimension else []
+    if forecast and not dimension and not as_json:
+        directions = looking.dimensions(asked, work=looking.UNASKED)
     slopes = looking.gradients(asked) if gradients else []
     if slot is not None:
         names = [n for row in rows for n in (row["slot"], *row["also"])]

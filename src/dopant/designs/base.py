@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..errors import ConfigError
 from ..registry import components
+from .automatic import ALL, control_names
 
 Spec = dict[str, Any]  # {"component": name, …options}, always JSON values
 
@@ -142,7 +143,9 @@ def describe_swaps(swaps: Mapping[str, Spec]) -> str:
 def controls_of(added: Mapping[str, Spec], wanted: Any) -> list[tuple[list[str], str, str | None]]:
     """(slots, control, problem) for the swaps of one level: a control replaces all slots of one component at once.
 
-    wanted: True for all that the components declare, False for none, a list of names, or {slot: names}.
+    wanted: True or "all" for those that the components declare and, of each kind that they do not, those that are made
+    for any component; "declared" for the former alone; False for none, a list of names, or {slot: names}. See
+    `automatic`.
     """
     if wanted is False:
         return []
@@ -153,10 +156,11 @@ def controls_of(added: Mapping[str, Spec], wanted: Any) -> list[tuple[list[str],
     for name, slots in by_component.items():
         if isinstance(wanted, Mapping):
             names = list(dict.fromkeys(c for slot in slots for c in wanted.get(slot, [])))
-        elif wanted is True:
-            names = list(components.get(name).controls)
         else:
-            names = list(wanted)
+            names = control_names(name, wanted)
+        if wanted in ALL and not names and components.get(name).mode == "group":
+            text = f"none is made for {name!r}, which fills several slots together; let it name controls of its own"
+            found.append((slots, "", text))
         for control in names:
             if control not in components:
                 found.append((slots, control, f"control {control!r} of {name!r} is not registered"))

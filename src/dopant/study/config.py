@@ -20,7 +20,7 @@ from .decided import AnalysisTable, resolved
 from .trial import canonical
 
 Named = str | dict[str, Any]
-Controls = bool | list[str] | dict[str, list[str]]
+Controls = bool | Literal["all", "declared"] | list[str] | dict[str, list[str]]
 
 
 class Tuning(BaseModel):
@@ -86,7 +86,8 @@ class Study:
     design: dp.Ladder(…), dp.Factorial(…), dp.OneAtATime(…), dp.Placement(…), dp.Race(…) or dp.Mixing(…); it holds the
     host. task, data: a registered name or {"name": …, options};
     data may also be a dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
-    controls: True (all that the components declare), False, names, or {slot: names}.
+    controls: True or "all" (what the components declare, and what is made for any component; docs/controls.md),
+    "declared", False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
     it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
@@ -193,7 +194,12 @@ class Study:
             found.append("study.baselines: the same baseline is there twice")
         if self.baselines and self.task_name != "supervised":
             found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
-        if isinstance(self.controls, list):
+        if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
+            found.append(
+                f"study.controls: {self.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
+                f"of names: [{self.controls!r}]"
+            )
+        elif isinstance(self.controls, list):
             for control in self.controls:
                 found += _known("study.controls", registry.components, control, options=False)
         elif isinstance(self.controls, dict):

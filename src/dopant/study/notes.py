@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import local
 from ..designs import Factorial
+from ..designs.automatic import OTHER_SIDE
 from ..errors import ConfigError
+from . import plan as planning
 from . import race, sensitivity
 from .config import Study, as_named
 
@@ -60,6 +62,11 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     notes += _design_notes(study)
     notes += race.notes_of(study, answer.rows)
     notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
+    notes += [
+        f"A control that means nothing here: {why}."
+        for name, why in planning.undefined_controls(study).items()
+        if OTHER_SIDE not in name  # that the nearest width is near enough is no news
+    ]
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")

@@ -143,6 +143,22 @@ class StudyAnswer(Answer):
         return costs.reset_index()
 
     @functools.cached_property
+    def dimensions(self) -> pd.DataFrame:
+        """One row per cell and swapped slot: trainable numbers and effective dimension as it starts, the fields of
+        `DimensionProbe`; of the first replicate that has them."""
+        import pandas as pd
+
+        from ..evaluation.dimension_probe import DimensionProbe, of_metrics
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.rows, key=lambda r: r["replicate"]):
+            probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
+            if probes:
+                found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
+        records = [record for cell in self.cells for record in found.get(cell.name, [])]
+        return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
+
+    @functools.cached_property
     def gradients(self) -> pd.DataFrame:
         """One row per cell and circuit in it: its gradients at random starts, `GradientProbe`'s fields and ratio.
 
@@ -392,7 +408,9 @@ def load_study(folder: Path) -> Study:
     path = Path(folder) / "study.toml"
     if not path.is_file():
         raise StoreError(f"{str(folder)!r} is not a study: it has no study.toml")
-    return from_tables(read_toml(path))
+    study = from_tables(read_toml(path))
+    # written before controls were made for any component: those that were declared are all that there are
+    return study.with_(controls="declared") if study.controls is True else study
 
 
 def load(folder: str | Path) -> StudyAnswer:

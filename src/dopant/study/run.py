@@ -16,7 +16,8 @@ from torch.utils import _pytree as pytree
 
 from .. import designs, local, pretrained, registry
 from ..designs import Design
-from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
+from ..designs.automatic import ALL
+from ..errors import ConfigError, DoesNotFit, DopantError, NotDefined, SlotMismatch, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
 from . import forecast, provenance
@@ -88,6 +89,8 @@ def run(
         study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
         protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines, folds=folds, analysis=analysis,
     )  # fmt: skip
+    # a folder says which controls were made: those that a later version adds were none of an earlier study's
+    study = study.with_(controls="all") if study.controls is True else study
     study = _in_process_names(study, train, sample)
     study, starts, problems = _with_start(study, checkpoint)
     references = study.references()
@@ -346,6 +349,8 @@ def check(
         filled, found, need = model, [], None
         if cell.swaps:
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
+            if filled is not None and not found and cell.control_kind == "same capacity" and study.controls in ALL:
+                found = [SlotMismatch(why) for why in _unmatched(filled, cell)]
         if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
             if study.recipe.regime == "freeze":
                 filled = copy_module(filled)
@@ -360,7 +365,9 @@ def check(
         if found and cell.role == "control" and errors:
             continue  # what its level says already
         if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
-            unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
+            undefined = planning.UNDEFINED if all(isinstance(error, NotDefined) for error in found) else ""
+            told = "; ".join(dict.fromkeys(str(error) for error in found))
+            unbuildable[cell.name] = f"{undefined}{cell.control}: {told}"
         else:
             errors += found
         if not found:
@@ -371,6 +378,13 @@ def check(
         return {}, unbuildable
     known = {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
     return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}, unbuildable
+
+
+def _unmatched(filled: Any, cell: designs.Cell) -> list[str]:
+    """Why the control of a cell is not of its component's capacity: one line for each slot, none where it is."""
+    slots = [slot for slot, spec in cell.swaps.items() if spec["component"] == cell.control]
+    told = [(slot, getattr(m, "unmatched", None)) for slot in slots for m in filled.get_submodule(slot).modules()]
+    return [f"slot {slot!r}: {why}" for slot, ask in told if callable(ask) and (why := ask())]
 
 
 def higher_is_better(study: Study) -> bool:
