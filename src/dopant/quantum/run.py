@@ -20,6 +20,10 @@ from .kernel import loading
 from .observables import Measurement, measurement, of_state
 
 PATHS = ("auto", "kernel", "torch")
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+# by their own names: four steps of a lookup each are a tenth of a small circuit's time
+_is_compiling, _transformed = torch.compiler.is_compiling, torch._C._are_functorch_transforms_active
+_grad_enabled = torch.is_grad_enabled
 _LOOK = 1 << 27  # bytes: less is taken without asking how much there is
 
 
@@ -37,7 +41,8 @@ class Runner:
         # batches so small that nobody asks how much memory there is
         self._small = {k: _LOOK // needed(circuit, 1, True, double=True, kernel=k) for k in (False, True)}
         self._weights = torch.Size([circuit.weights])
-        self._kernel: Any = None
+        self._features = circuit.features
+        self._apply: Any = None
         self._columns: dict[torch.dtype, torch.Tensor | None] = {}
         if path == "kernel" and self.reason:
             raise ConfigError(f"path='kernel': {self.reason}; path='auto' uses torch where the kernel cannot help")
@@ -66,11 +71,9 @@ class Runner:
         """ "kernel" or "torch", for these features."""
         if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES:
             return "torch"
-        if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
+        if type(x) not in _PLAIN or _is_compiling() or _transformed() or forward_ad._current_level >= 0:
             return "torch"
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-            return "torch"
-        if loading.ready(x.dtype, wait=self.path == "kernel"):
+        if x.dtype in loading._ready or loading.ready(x.dtype, wait=self.path == "kernel"):
             return "kernel"
         if self.path == "kernel":
             raise ConfigError(
@@ -80,26 +83,31 @@ class Runner:
 
     def __call__(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """features (batch, >= f), weights (w,), of one real dtype and device -> (batch, outputs)."""
-        n, wants_state = self.circuit.qubits, self.wants_state
-        if x.shape[1] > self.circuit.features:
-            x = x[:, : self.circuit.features]
-        if self.chosen(x) == "torch":
-            self._fits(x, weights, kernel=False)
-            return of_state(self.measured, statevector.state(self.circuit, x, weights), n)
-        self._fits(x, weights, kernel=True)
-        self._kernel = self._kernel or loading.module()
+        samples, columns = x.shape
+        if columns > self._features:
+            x = x[:, : self._features]
+        kernel = self.chosen(x) == "kernel"
+        if samples > self._small[kernel]:
+            self._fits(x, weights, kernel)
+        if not kernel:
+            return of_state(self.measured, statevector.state(self.circuit, x, weights), self.circuit.qubits)
         if weights.shape != self._weights:
             raise ConfigError(f"weights of shape {tuple(weights.shape)} for a circuit of {self.circuit.weights} "
                               f"weights: expected ({self.circuit.weights},)")  # fmt: skip
-        if self.plan.derived:
-            more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
+        plan = self.plan
+        if plan.derived:
+            more = [a.value(x, weights).expand(samples) for a in plan.derived]
             x = torch.cat([x, torch.stack(more, -1)], -1)
-        keep = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
-        out = self._kernel.Run.apply(self.plan, wants_state, keep, x, weights)
-        if self.plan.dropped:  # what cannot change the outputs still makes them NaN
-            out = out + (x.detach()[:, self.plan.dropped] * 0).sum(1, keepdim=True)
-        if wants_state:
-            return of_state(self.measured, out, n)
+        keep = _grad_enabled() and (x.requires_grad or weights.requires_grad)
+        if self._apply is None:
+            module = loading.module()
+            assert module is not None
+            self._apply = module.Run.apply
+        out = self._apply(plan, self.wants_state, keep, x, weights)
+        if plan.dropped:  # what cannot change the outputs still makes them NaN
+            out = out + (x.detach()[:, plan.dropped] * 0).sum(1, keepdim=True)
+        if self.wants_state:
+            return of_state(self.measured, out, self.circuit.qubits)
         columns = self._made(x.dtype)
         return out if columns is None else out @ columns
 
@@ -112,8 +120,6 @@ class Runner:
         return self._columns[dtype]
 
     def _fits(self, x: torch.Tensor, weights: torch.Tensor, kernel: bool) -> None:
-        if x.shape[0] <= self._small[kernel]:
-            return
         training = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
         fits(self.circuit, x.shape[0], training, x, kernel=kernel)
 

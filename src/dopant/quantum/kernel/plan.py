@@ -53,7 +53,10 @@ class Plan:
     scales: int
     largest: int
     order: np.ndarray
-    shapes: dict[Any, Any] = field(default_factory=dict)  # of the calls so far
+    shapes: dict[Any, Any] = field(default_factory=dict)  # of the calls so far, see tables.py
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "shapes": {}}  # tables hold addresses of this process
 
     @property
     def flops(self) -> float:
