@@ -23,7 +23,7 @@ PATHS = ("auto", "kernel", "torch")
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 # by their own names: four steps of a lookup each are a tenth of a small circuit's time
 _is_compiling, _transformed = torch.compiler.is_compiling, torch._C._are_functorch_transforms_active
-_grad_enabled = torch.is_grad_enabled
+_grad_enabled, _alive = torch.is_grad_enabled, torch._C._functorch.unwrap_if_dead
 _LOOK = 1 << 27  # bytes: less is taken without asking how much there is
 
 
@@ -102,8 +102,9 @@ class Runner:
         if self._apply is None:
             module = loading.module()
             assert module is not None
-            self._apply = module.Run.apply
-        out = self._apply(plan, self.wants_state, keep, x, weights)
+            self._apply = module.apply
+        # a tensor that is left of a transform that has ended
+        out = self._apply(plan, self.wants_state, keep, _alive(x), _alive(weights))
         if plan.dropped:  # what cannot change the outputs still makes them NaN
             out = out + (x.detach()[:, plan.dropped] * 0).sum(1, keepdim=True)
         if self.wants_state:

@@ -99,7 +99,7 @@ def forward(address, x, weights, made, out, keep, prepare, block, tiny, lo, hi):
 
 
 @_jit
-def backward(address, x, made, gout, lams, gx, sums, gweights, tiny, lo, hi):
+def backward(address, made, gout, lams, gx, sums, gweights, tiny, lo, hi):
     """Derivatives for chunks lo … hi - 1 of their samples into gx (batch, f), T; of weights and of shared phases into
     sums (w + tables * rows), zeros of float64, and with sums = 0, where there is one block, of weights into
     gweights (w,), T.
@@ -113,7 +113,7 @@ def backward(address, x, made, gout, lams, gx, sums, gweights, tiny, lo, hi):
     engine.backward(_int64s(table, t.OPS, 6), _int32(table, t.IDX), _int32(table, t.PAT), _int64s(table, t.MOPS, 3),
                     _half(table, made), _bytes(table, t.SAMPLED), _int64(table, t.FPTR), _int64(table, t.FIDX),
                     _float64(table, t.FCOEF), _int64(table, t.WPTR), _int64(table, t.WIDX), _float64(table, t.WCOEF),
-                    carray(pointer(x, tiny), shape), _phases(table, made, t.COS, tiny),
+                    _phases(table, made, t.COS, tiny),
                     _phases(table, made, t.SIN, tiny), rows, table[t.SCALES], lo, hi,
                     _states(table, made, chunks, tiny), _lanes(table, made, chunks, chunks, tiny),
                     carray(pointer(gout, tiny), (batch, table[t.WORDS])),

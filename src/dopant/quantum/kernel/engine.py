@@ -13,7 +13,7 @@ from numba import njit
 
 from . import passes as p
 from .kinds import ROTATE, SHARED, START
-from .vectors import away, divide, fma, fnma, load, mul, narrow, rounded, spread, store, total, widen, width
+from .vectors import apart, away, divide, fma, fnma, load, mul, narrow, put, rounded, spread, store, total, widen, width
 
 TURN = 2.0 * np.pi
 APART = 32  # lines between state and adjoint: places that differ by whole pages share a few ways of the first cache
@@ -93,8 +93,11 @@ def sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, cos, 
                 store(wide, part, spread(half[r]))
             for k in range(fptr[r], fptr[r + 1]):
                 f, c = fidx[k], spread(0.5 * fcoef[k])
-                for i in range(count):
-                    values[i] = features[first + i, f]
+                if count == lanes:
+                    store(values, 0, apart(features, first * features.shape[1] + f, features.shape[1]))
+                else:
+                    for i in range(count):
+                        values[i] = features[first + i, f]
                 for part in range(lanes // 8):
                     store(wide, part, fma(widen(values, part), c, load(wide, part)))
             if single:
@@ -233,12 +236,13 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
             p.clear(sums, 0, m)
             p.signed_sums(bucket, m, sums, 0)
             for j in range(m):
+                place = first * out.shape[1] + column + j
                 for i in range(count):
-                    out[first + i, column + j] = sums[j * lanes + i]
+                    put(out, place + i * out.shape[1], sums[j * lanes + i])
 
 
 @_jit
-def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin,
+def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, pcos, psin,
              rows, scales, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
     """Derivatives for chunks lo … hi - 1: gfeatures (batch, f) of their samples are written, gweights (w,) and
     pgrad (tables * rows) added to.
@@ -246,9 +250,9 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
     gout (batch, outputs) for the Z strings of mops, or lams (chunks, 2 * rows * lanes) where the state itself was
     given out (mops empty). States are read, not changed.
     """
-    lanes, nrows = width(tiny), sampled.size
+    lanes, nrows, (batch, columns) = width(tiny), sampled.size, gfeatures.shape
     phases = -(-pgrad.size // lanes)
-    space = room(4 * nrows + 3 * 64 + 4 * rows + APART + 2 * largest + 6 + phases + scales, states)
+    space = room(4 * nrows + 3 * 64 + 4 * rows + APART + 2 * largest + 6 + phases + scales + columns, states)
     cos, sin, tan = rows_of(space, 0, nrows), rows_of(space, nrows, nrows), rows_of(space, 2 * nrows, nrows)
     grad, at = rows_of(space, 3 * nrows, nrows), 4 * nrows
     tre, tim, bucket = rows_of(space, at, 64), rows_of(space, at + 64, 64), rows_of(space, at + 128, 64)
@@ -258,10 +262,10 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
     work, prefix = rows_of(space, at, largest), rows_of(space, at + largest, largest)
     at += 2 * largest
     sums, shared, scale = rows_of(space, at, 6), rows_of(space, at + 6, phases), rows_of(space, at + 6 + phases, scales)
+    slopes = rows_of(space, at + 6 + phases + scales, columns)
     p.clear(grad, 0, nrows)
     p.clear(shared, 0, phases)
     shared_lanes(half, sampled, lanes, cos, sin, tan, tiny)
-    batch = features.shape[0]
     for chunk in range(lo, hi):
         first = chunk * lanes
         count = min(lanes, batch - first)
@@ -271,8 +275,11 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
             for g in range(mops.shape[0]):
                 m, off, column = mops[g, 0], mops[g, 1], mops[g, 2]
                 for j in range(m):
-                    for i in range(lanes):
-                        sums[j * lanes + i] = gout[first + i, column + j] if i < count else 0
+                    if count == lanes:
+                        store(sums, j, apart(gout, first * gout.shape[1] + column + j, gout.shape[1]))
+                    else:
+                        for i in range(lanes):
+                            sums[j * lanes + i] = gout[first + i, column + j] if i < count else 0
                 p.signed_table(sums, 0, m, bucket)
                 p.seed(psi, lam, rows, pat, off, bucket, g == 0)
         else:
@@ -284,12 +291,13 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
                      prefix, grad, shared)  # fmt: skip
         # rows that all samples share are added up over some chunks first
         flush = (chunk - lo) % FLUSH == FLUSH - 1 or chunk == hi - 1
-        gfeatures[first : first + count] = 0
+        p.clear(slopes, 0, columns)
         for r in range(nrows):
             if sampled[r]:
+                g = load(grad, r)
                 for k in range(fptr[r], fptr[r + 1]):
-                    for i in range(count):
-                        gfeatures[first + i, fidx[k]] += 0.5 * fcoef[k] * grad[r * lanes + i]
+                    c = spread(states.dtype.type(0.5 * fcoef[k]))
+                    store(slopes, fidx[k], fma(g, c, load(slopes, fidx[k])))
             elif not flush:
                 continue
             if wptr[r] < wptr[r + 1]:
@@ -298,6 +306,9 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
                     gweights[widx[k]] += 0.5 * wcoef[k] * s
             if flush:
                 p.clear(grad, r, 1)
+        for f in range(columns):
+            for i in range(count):
+                put(gfeatures, (first + i) * columns + f, slopes[f * lanes + i])
         if flush:
             for i in range(pgrad.size):
                 pgrad[i] += shared[i]

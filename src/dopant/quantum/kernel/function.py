@@ -18,6 +18,8 @@ from . import calls
 from .plan import Plan
 from .tables import LINE, Table, table_of
 
+_CPU = torch.device("cpu")  # named, as a default device may be another
+
 
 class Run(torch.autograd.Function):
     """(plan, wants state, keep, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
@@ -29,8 +31,8 @@ class Run(torch.autograd.Function):
     ) -> torch.Tensor:
         keep = keep or wants_state
         x, w, table, dtype = _numbers(features), _numbers(weights), table_of(plan, features), features.dtype
-        made = torch.empty(table.size_kept if keep else table.size, dtype=dtype, device="cpu")
-        out = torch.empty(table.outputs, dtype=dtype, device="cpu")
+        made = torch.empty(table.size_kept if keep else table.size, dtype=dtype, device=_CPU)
+        out = torch.empty(table.outputs, dtype=dtype, device=_CPU)
         # the tensors named here live until the last call is done: addresses hold nothing
         given = table.address, x.data_ptr(), w.data_ptr(), made.data_ptr(), out.data_ptr(), keep
         tiny, blocks = table.tiny, table.blocks
@@ -52,15 +54,15 @@ class Run(torch.autograd.Function):
         plan, wants_state, table = ctx.made
         if torch.is_grad_enabled():
             return None, None, None, *_again(plan, wants_state, features, weights, grad)
-        x, dtype = _numbers(features), features.dtype
+        dtype = features.dtype
         made = _numbers(made)
         seed = _scattered(grad, plan, table) if wants_state else _numbers(grad)
         if seed.dtype is not dtype:
             seed = seed.to(dtype)
-        gx = torch.empty(features.shape, dtype=dtype, device="cpu")
-        gw = torch.empty(table.weights, dtype=dtype, device="cpu")
+        gx = torch.empty(table.features, dtype=dtype, device=_CPU)
+        gw = torch.empty(table.weights, dtype=dtype, device=_CPU)
         at = seed.data_ptr()
-        given = table.address, x.data_ptr(), made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx.data_ptr()
+        given = table.address, made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx.data_ptr()
         tiny, blocks = table.tiny, table.blocks
         if len(blocks) == 1:
             calls.backward(*given, 0, gw.data_ptr(), tiny, 0, table.chunks)
@@ -70,6 +72,10 @@ class Run(torch.autograd.Function):
             _each(lambda k: calls.backward(*given, at + k * sums.strides[0], 0, tiny, *blocks[k]), len(blocks))
             calls.finish(table.address, at, len(blocks), gw.data_ptr(), tiny)
         return None, None, None, gx, gw
+
+
+# Run.apply without torch's look for transforms, whose place is run.py, where there are none
+apply: Callable[..., torch.Tensor] = super(torch.autograd.Function, Run).apply
 
 
 def _numbers(tensor: torch.Tensor) -> torch.Tensor:

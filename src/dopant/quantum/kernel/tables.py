@@ -40,11 +40,24 @@ class Table:
     tiny: as a number of the precision, by which the compiled functions know it.
     """
 
-    __slots__ = ("address", "blocks", "chunks", "lanes", "outputs", "size", "size_kept", "states", "sums", "tiny",
-                 "weights", "_held")  # fmt: skip
+    __slots__ = (
+        "_held",
+        "address",
+        "blocks",
+        "chunks",
+        "features",
+        "lanes",
+        "outputs",
+        "size",
+        "size_kept",
+        "states",
+        "sums",
+        "tiny",
+        "weights",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, shape: tuple[int, ...], dtype: torch.dtype, blocks: int | None = None):
-        batch, columns = shape
+        batch, columns = self.features = shape
         self.lanes, self.tiny = LINE // dtype.itemsize, TINY[dtype]
         self.chunks = -(-batch // self.lanes)
         if blocks is None:

@@ -83,6 +83,35 @@ def at(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def apart(typingctx: Any, array: Any, first: Any, step: Any) -> Any:
+    """Lanes of the numbers at first, first + step, … of an array without gaps, however many axes it has."""
+    scalar = array.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+        found = ir.Constant(_vector(scalar), ir.Undefined)
+        for i in range(_LLVM[scalar][2]):
+            # by inserts: numbers written one by one and read as lanes would wait for the last write
+            found = builder.insert_element(found, builder.load(place), ir.Constant(ir.IntType(32), i))
+            place = builder.gep(place, [args[2]])
+        return found
+
+    return Lanes(scalar)(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx: Any, array: Any, index: Any, number: Any) -> Any:
+    """Write a number to an array without gaps, however many axes it has, without a look at the sign of the index."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        builder.store(args[2], builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
+@intrinsic
 def spread(typingctx: Any, scalar: Any) -> Any:
     """One number in every lane."""
 
