@@ -23,7 +23,7 @@ PATHS = ("auto", "kernel", "torch")
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 # by their own names: four steps of a lookup each are a tenth of a small circuit's time
 _is_compiling, _transformed = torch.compiler.is_compiling, torch._C._are_functorch_transforms_active
-_grad_enabled, _alive = torch.is_grad_enabled, torch._C._functorch.unwrap_if_dead
+_grad_enabled, _alive = torch.is_grad_enabled, torch._C._functorch.unwrap_if_dead  # type: ignore[attr-defined]
 _LOOK = 1 << 27  # bytes: less is taken without asking how much there is
 
 
@@ -86,7 +86,7 @@ class Runner:
         samples, columns = x.shape
         if columns > self._features:
             x = x[:, : self._features]
-        kernel = self.chosen(x) == "kernel"
+        kernel = type(weights) in _PLAIN and self.chosen(x) == "kernel"
         if samples > self._small[kernel]:
             self._fits(x, weights, kernel)
         if not kernel:
@@ -94,6 +94,9 @@ class Runner:
         if weights.shape != self._weights:
             raise ConfigError(f"weights of shape {tuple(weights.shape)} for a circuit of {self.circuit.weights} "
                               f"weights: expected ({self.circuit.weights},)")  # fmt: skip
+        if not weights.is_cpu or weights.dtype is not x.dtype:
+            raise ConfigError(f"weights of {weights.dtype} on {weights.device}, features of {x.dtype} on {x.device}: "
+                              "expected one precision and device; move the layer or the features")  # fmt: skip
         plan = self.plan
         if plan.derived:
             more = [a.value(x, weights).expand(samples) for a in plan.derived]

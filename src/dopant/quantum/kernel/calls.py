@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # type: ignore[attr-defined]
 
 from . import engine
 from . import tables as t
 from .vectors import pointer, width
 
 _jit: Any = njit(nogil=True, error_model="numpy", cache=True)
-_inline: Any = njit(forceinline=True, nogil=True, error_model="numpy", cache=True)
+_inline: Any = njit(forceinline=True, **engine.p.ONLY)
 
 
 @_inline

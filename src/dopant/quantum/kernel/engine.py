@@ -19,9 +19,9 @@ TURN = 2.0 * np.pi
 APART = 32  # lines between state and adjoint: places that differ by whole pages share a few ways of the first cache
 FLUSH = 64  # chunks whose gradients are added up in the precision of the state
 
-_jit: Any = njit(nogil=True, error_model="numpy", cache=True)
-_inline: Any = njit(forceinline=True, nogil=True, error_model="numpy", cache=True)
-_part: Any = njit(nogil=True, inline="never", error_model="numpy", cache=True)
+_jit: Any = njit(**p.ONLY)
+_inline: Any = njit(forceinline=True, **p.ONLY)
+_part: Any = njit(inline="never", **p.ONLY)
 
 
 @_jit

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...errors import ConfigError
 from .. import statevector
 from ..observables import measurement, of_state
 from . import calls
@@ -35,6 +36,8 @@ class Run(torch.autograd.Function):
         out = torch.empty(table.outputs, dtype=dtype, device=_CPU)
         # the tensors named here live until the last call is done: addresses hold nothing
         given = table.address, x.data_ptr(), w.data_ptr(), made.data_ptr(), out.data_ptr(), keep
+        if not all(given[:5]):
+            _refuse_absent(x, w, made, out)
         tiny, blocks = table.tiny, table.blocks
         if len(blocks) == 1:
             calls.forward(*given, True, 0, tiny, 0, table.chunks)
@@ -56,26 +59,42 @@ class Run(torch.autograd.Function):
             return None, None, None, *_again(plan, wants_state, features, weights, grad)
         dtype = features.dtype
         made = _numbers(made)
+        if not made.is_cpu or made.dtype is not dtype or made.numel() != table.size_kept:
+            raise ConfigError(f"the states that a circuit keeps for its backward came back as {made.numel()} numbers "
+                              f"of {made.dtype} on {made.device}: hooks on saved tensors must give back what they "
+                              f"took, {table.size_kept} numbers of {dtype} on the CPU")  # fmt: skip
         seed = _scattered(grad, plan, table) if wants_state else _numbers(grad)
         if seed.dtype is not dtype:
             seed = seed.to(dtype)
         gx = torch.empty(table.features, dtype=dtype, device=_CPU)
         gw = torch.empty(table.weights, dtype=dtype, device=_CPU)
-        at = seed.data_ptr()
-        given = table.address, made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx.data_ptr()
+        at, gx_at, gw_at = seed.data_ptr(), gx.data_ptr(), gw.data_ptr()
+        if not (at and gx_at and gw_at):
+            _refuse_absent(seed, gx, gw)
+        given = table.address, made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx_at
         tiny, blocks = table.tiny, table.blocks
         if len(blocks) == 1:
-            calls.backward(*given, 0, gw.data_ptr(), tiny, 0, table.chunks)
+            calls.backward(*given, 0, gw_at, tiny, 0, table.chunks)
         else:
             sums = np.zeros((len(blocks), table.sums))
             at = sums.ctypes.data
             _each(lambda k: calls.backward(*given, at + k * sums.strides[0], 0, tiny, *blocks[k]), len(blocks))
-            calls.finish(table.address, at, len(blocks), gw.data_ptr(), tiny)
+            calls.finish(table.address, at, len(blocks), gw_at, tiny)
         return None, None, None, gx, gw
 
 
 # Run.apply without torch's look for transforms, whose place is run.py, where there are none
-apply: Callable[..., torch.Tensor] = super(torch.autograd.Function, Run).apply
+_plain: Any = super(torch.autograd.Function, Run)
+apply: Callable[..., torch.Tensor] = _plain.apply
+
+
+def _refuse_absent(*tensors: torch.Tensor) -> None:
+    """ConfigError for numbers that are nowhere: of fake tensors, lazily zero or freed."""
+    for tensor in tensors:
+        if tensor.numel() and not tensor.data_ptr():
+            raise ConfigError(f"the compiled circuit kernel met a tensor of shape {tuple(tensor.shape)} on "
+                              f"{tensor.device} whose numbers are nowhere in memory (fake, lazily zero or freed): "
+                              "make it a plain one first, or take path='torch'")  # fmt: skip
 
 
 def _numbers(tensor: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,11 @@ from numba import njit
 
 from .vectors import add, at, fma, fnma, load, mul, spread, store, sub, total, totals, width
 
-_jit: Any = njit(forceinline=True, nogil=True, error_model="numpy", cache=True)
+# called by compiled functions only: what Python would call them through takes longer to compile than they do
+ONLY: Any = {"nogil": True, "error_model": "numpy", "cache": True} | dict.fromkeys(
+    ("no_cpython_wrapper", "no_cfunc_wrapper"), True
+)
+_jit: Any = njit(forceinline=True, **ONLY)
 
 
 @_jit
