@@ -10,19 +10,17 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from ..errors import ConfigError, DoesNotFit
 from ..memory import available, show_bytes
-from . import statevector
+from . import amplitudes, statevector
+from ._transforms import PLAIN, transformed
 from .circuit import Circuit
 from .kernel import loading
 from .observables import Measurement, measurement, of_state
 
 PATHS = ("auto", "kernel", "torch")
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
 # by their own names: four steps of a lookup each are a tenth of a small circuit's time
-_is_compiling, _transformed = torch.compiler.is_compiling, torch._C._are_functorch_transforms_active
 _grad_enabled, _alive = torch.is_grad_enabled, torch._C._functorch.unwrap_if_dead  # type: ignore[attr-defined]
 _LOOK = 1 << 27  # bytes: less is taken without asking how much there is
 
@@ -59,7 +57,7 @@ class Runner:
             return "path='torch'"
         if loading.refused():
             return loading.refused()
-        dense = [f"gate {i} ({g.name!r})" for i, g in enumerate(self.circuit.gates) if g.steps is None]
+        dense = [f"gate {i} ({g.name!r})" for i, g in enumerate(self.circuit.gates) if g.dense]
         if dense:
             return f"{dense[0]} is a dense matrix"
         from .kernel.plan import plan
@@ -69,9 +67,7 @@ class Runner:
 
     def chosen(self, x: torch.Tensor) -> str:
         """ "kernel" or "torch", for these features."""
-        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES:
-            return "torch"
-        if type(x) not in _PLAIN or _is_compiling() or _transformed() or forward_ad._current_level >= 0:
+        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES or transformed(x):
             return "torch"
         if x.dtype in loading._ready or loading.ready(x.dtype, wait=self.path == "kernel"):
             return "kernel"
@@ -86,7 +82,7 @@ class Runner:
         samples, columns = x.shape
         if columns > self._features:
             x = x[:, : self._features]
-        kernel = type(weights) in _PLAIN and self.chosen(x) == "kernel"
+        kernel = type(weights) in PLAIN and self.chosen(x) == "kernel"
         if samples > self._small[kernel]:
             self._fits(x, weights, kernel)
         if not kernel:
@@ -97,23 +93,32 @@ class Runner:
         if not weights.is_cpu or weights.dtype is not x.dtype:
             raise ConfigError(f"weights of {weights.dtype} on {weights.device}, features of {x.dtype} on {x.device}: "
                               "expected one precision and device; move the layer or the features")  # fmt: skip
-        plan = self.plan
-        if plan.derived:
-            more = [a.value(x, weights).expand(samples) for a in plan.derived]
-            x = torch.cat([x, torch.stack(more, -1)], -1)
+        plan, start = self.plan, None
+        if plan.prepared:
+            x, start = self._prepared(x, weights)
         keep = _grad_enabled() and (x.requires_grad or weights.requires_grad)
         if self._apply is None:
             module = loading.module()
             assert module is not None
             self._apply = module.apply
         # a tensor that is left of a transform that has ended
-        out = self._apply(plan, self.wants_state, keep, _alive(x), _alive(weights))
+        out = self._apply(plan, self.wants_state, keep, _alive(x), _alive(weights), start)
         if plan.dropped:  # what cannot change the outputs still makes them NaN
             out = out + (x.detach()[:, plan.dropped] * 0).sum(1, keepdim=True)
         if self.wants_state:
             return of_state(self.measured, out, self.circuit.qubits)
         columns = self._made(x.dtype)
         return out if columns is None else out @ columns
+
+    def _prepared(self, x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The columns that the plan reads, with those of derived angles after them, and start states if it is given
+        any."""
+        start = amplitudes.start(self.circuit, x, weights) if self.plan.given else None
+        x = x[:, : self.plan.features]
+        if self.plan.derived:
+            more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
+            x = torch.cat([x, torch.stack(more, -1)], -1)
+        return x, None if start is None else _alive(start)
 
     def _made(self, dtype: torch.dtype) -> torch.Tensor | None:
         """(words, outputs) that makes observables of the kernel's strings; None where they are the same."""
@@ -132,9 +137,13 @@ def needed(circuit: Circuit, batch: int, training: bool, *, double: bool = False
     """Bytes that one call takes at most, by formula.
 
     A state is 2 * 2^n numbers. The kernel keeps the last state of every sample and works on two more of 16 samples; the
-    torch path keeps, in training, every state between its blocks of gates.
+    torch path keeps, in training, every state between its blocks of gates. A start of each sample's own is two states
+    more, in training four.
     """
     state = (2 if double else 1) * 8 << circuit.qubits
+    if any(g.amplitudes is not None for g in circuit.gates):
+        own = state * (batch + 15) * (4 if training else 2)
+        return own + needed(amplitudes.without(circuit), batch, training, double=double, kernel=kernel)
     if kernel:
         return state * (batch + 15) * (2 if training else 1) + 4 * state * 16
     return state * batch * (2 * len(statevector.blocks(circuit)) + 2 if training else 4)

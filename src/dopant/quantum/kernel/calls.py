@@ -70,12 +70,18 @@ def _lanes(table, made, states, count, tiny):
     return carray(pointer(made + 64 * line, tiny), (count, 3 * table[t.SAMPLED_ROWS] * width(tiny)))
 
 
+@_inline
+def _start(table, address, tiny):
+    """Real states of the samples, or none."""
+    return carray(pointer(address, tiny), (table[t.BATCH] if address else 0, table[t.ROWS]))
+
+
 @_jit
-def forward(address, x, weights, made, out, keep, prepare, block, tiny, lo, hi):
+def forward(address, x, weights, made, out, start, keep, prepare, block, tiny, lo, hi):
     """Chunks lo … hi - 1, after angles and phases of the weights where `prepare`.
 
-    x (batch, f), weights (w,), out (batch, words), all T; made: Table.size_kept numbers, or .size of them where not
-    keep.
+    x (batch, f), weights (w,), out (batch, words), and start (batch, 2^n), 0 where the plan is given none, all T;
+    made: Table.size_kept numbers, or .size of them where not keep.
     """
     table = _table(address)
     half = _half(table, made)
@@ -94,17 +100,18 @@ def forward(address, x, weights, made, out, keep, prepare, block, tiny, lo, hi):
                        _bytes(table, t.SAMPLED), _int64(table, t.FPTR), _int64(table, t.FIDX), _float64(table, t.FCOEF),
                        carray(pointer(x, tiny), (batch, table[t.FEATURES])), cos, sin, rows, table[t.SCALES], lo, hi,
                        keep, states if keep else states[block : block + 1],
-                       _lanes(table, made, chunks, chunks if keep else 0, tiny),
+                       _lanes(table, made, chunks, chunks if keep else 0, tiny), _start(table, start, tiny),
                        carray(pointer(out, tiny), (batch, table[t.WORDS])), tiny)  # fmt: skip
 
 
 @_jit
-def backward(address, made, gout, lams, gx, sums, gweights, tiny, lo, hi):
+def backward(address, made, gout, lams, gx, gstart, sums, gweights, tiny, lo, hi):
     """Derivatives for chunks lo … hi - 1 of their samples into gx (batch, f), T; of weights and of shared phases into
     sums (w + tables * rows), zeros of float64, and with sums = 0, where there is one block, of weights into
     gweights (w,), T.
 
-    gout (batch, words), T; where the state itself was given out, lams (chunks, 2 * rows * lanes), T.
+    gout (batch, words), T; where the state itself was given out, lams (chunks, 2 * rows * lanes), T. Derivatives by the
+    start into gstart (batch, 2^n), T, unless that is 0.
     """
     table = _table(address)
     batch, chunks, rows, weights = table[t.BATCH], table[t.CHUNKS], table[t.ROWS], table[t.WEIGHTS]
@@ -118,8 +125,8 @@ def backward(address, made, gout, lams, gx, sums, gweights, tiny, lo, hi):
                     _states(table, made, chunks, tiny), _lanes(table, made, chunks, chunks, tiny),
                     carray(pointer(gout, tiny), (batch, table[t.WORDS])),
                     carray(pointer(lams, tiny), (chunks, 2 * rows * width(tiny))),
-                    carray(pointer(gx, tiny), shape), both[:weights], both[weights:], table[t.LARGEST],
-                    tiny)  # fmt: skip
+                    carray(pointer(gx, tiny), shape), _start(table, gstart, tiny), both[:weights], both[weights:],
+                    table[t.LARGEST], tiny)  # fmt: skip
     if not sums:
         _weights(table, both, carray(pointer(gweights, tiny), weights))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from . import passes as p
-from .kinds import ROTATE, SHARED, START
+from .kinds import GIVEN, ROTATE, SHARED, START
 from .vectors import apart, away, divide, fma, fnma, load, mul, narrow, put, rounded, spread, store, total, widen, width
 
 TURN = 2.0 * np.pi
@@ -135,9 +135,22 @@ def kept_lanes(kept, sampled, cos, sin, tan):
 
 
 @_part
+def given_start(start, first, count, rows, psi):
+    """Real states first … first + count - 1 into the chunk, zeros into lanes that are left over."""
+    lanes = psi.size // (2 * rows)
+    for b in range(rows):
+        if count == lanes:
+            store(psi, b, apart(start, first * rows + b, rows))
+        else:
+            for i in range(lanes):
+                psi[b * lanes + i] = start[first + i, b] if i < count else 0
+    p.clear(psi, rows, rows)
+
+
+@_part
 def run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre, tim):
-    """All operations on the chunk `psi` (2 * rows)."""
-    if ops.shape[0] == 0 or ops[0, 0] != START:
+    """All operations on the chunk `psi` (2 * rows), which holds the start states where they are given."""
+    if ops.shape[0] == 0 or (ops[0, 0] != START and ops[0, 0] != GIVEN):
         p.clear(psi, 0, 2 * rows)
         store(psi, 0, spread(psi.dtype.type(1)))
     for o in range(ops.shape[0]):
@@ -159,7 +172,7 @@ def run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre,
                     p.rotate3(psi, base, idx, b, d, tan, c, s)
         elif kind == SHARED:
             p.phase_shared(psi, rows, pcos, psin, a)
-        else:
+        elif kind != GIVEN:
             p.phase_table(tre, tim, a, cos, sin, c)
             p.phase_sample(psi, rows, pat, b, tre, tim)
 
@@ -185,7 +198,7 @@ def run_backward(
                     p.back3(psi, lam, base, idx, b, d, tan, grad, c, s)
         elif kind == SHARED:
             p.phase_shared_back(psi, lam, rows, pcos, psin, a, pgrad, bucket)
-        else:
+        elif kind != GIVEN:
             p.phase_table(tre, tim, a, cos, sin, c)
             p.clear(bucket, 0, 1 << a)
             p.phase_sample_back(psi, lam, rows, pat, b, tre, tim, bucket)
@@ -207,9 +220,10 @@ def rows_of(space, first, count):
 
 @_jit
 def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pcos, psin, rows, scales, lo, hi,
-            keep, states, kept, out, tiny):  # fmt: skip
+            keep, states, kept, start, out, tiny):  # fmt: skip
     """Samples of chunks lo … hi - 1. keep: the state of chunk c stays in states[c], else states[0] is used for all.
 
+    start (batch, rows): the real states that the plan begins with where its first operation is GIVEN, else (0, rows).
     out (batch, outputs): expectations of the Z strings of mops (strings, offset in pat, first column).
     """
     lanes, nrows = width(tiny), sampled.size
@@ -228,6 +242,8 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
         noted = kept[chunk] if keep else tan  # which is not written then
         sample_lanes(half, sampled, fptr, fidx, fcoef, features, first, count, cos, sin, tan, tiny, keep, noted, wide,
                      values)  # fmt: skip
+        if start.shape[0]:
+            given_start(start, first, count, rows, psi)
         run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre, tim)
         for g in range(mops.shape[0]):
             m, off, column = mops[g, 0], mops[g, 1], mops[g, 2]
@@ -242,13 +258,14 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
 
 
 @_jit
-def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, pcos, psin,
-             rows, scales, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
+def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, pcos, psin, rows, scales, lo, hi,
+             states, kept, gout, lams, gfeatures, gstart, gweights, pgrad, largest, tiny):  # fmt: skip
     """Derivatives for chunks lo … hi - 1: gfeatures (batch, f) of their samples are written, gweights (w,) and
     pgrad (tables * rows) added to.
 
     gout (batch, outputs) for the Z strings of mops, or lams (chunks, 2 * rows * lanes) where the state itself was
-    given out (mops empty). States are read, not changed.
+    given out (mops empty). States are read, not changed. gstart (batch, rows): the derivatives by the start are
+    written, or (0, rows) where there is none or nobody wants them.
     """
     lanes, nrows, (batch, columns) = width(tiny), sampled.size, gfeatures.shape
     phases = -(-pgrad.size // lanes)
@@ -289,6 +306,10 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
                 p.clear(grad, r, 1)
         run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work,
                      prefix, grad, shared)  # fmt: skip
+        if gstart.shape[0]:
+            for b in range(rows):
+                for i in range(count):
+                    put(gstart, (first + i) * rows + b, lam[b * lanes + i])
         # rows that all samples share are added up over some chunks first
         flush = (chunk - lo) % FLUSH == FLUSH - 1 or chunk == hi - 1
         p.clear(slopes, 0, columns)

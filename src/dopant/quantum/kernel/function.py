@@ -14,6 +14,7 @@ import torch
 
 from ...errors import ConfigError
 from .. import statevector
+from .._transforms import several
 from ..observables import measurement, of_state
 from . import calls
 from .plan import Plan
@@ -23,19 +24,27 @@ _CPU = torch.device("cpu")  # named, as a default device may be another
 
 
 class Run(torch.autograd.Function):
-    """(plan, wants state, keep, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
-    (batch, 2^n). Features and weights are of one dtype. keep: whether a backward may follow."""
+    """(plan, wants state, keep, features (batch, f), weights (w,), start) -> expectations (batch, strings) or states
+    (batch, 2^n). Features and weights are of one dtype. keep: whether a backward may follow. start: where the plan
+    wants one, real (batch, 2^n), else None."""
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, wants_state: bool, keep: bool, features: torch.Tensor, weights: torch.Tensor
-    ) -> torch.Tensor:
+        ctx: Any, plan: Plan, wants_state: bool, keep: bool, features: torch.Tensor, weights: torch.Tensor,
+        start: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         keep = keep or wants_state
         x, w, table, dtype = _numbers(features), _numbers(weights), table_of(plan, features), features.dtype
         made = torch.empty(table.size_kept if keep else table.size, dtype=dtype, device=_CPU)
         out = torch.empty(table.outputs, dtype=dtype, device=_CPU)
         # the tensors named here live until the last call is done: addresses hold nothing
-        given = table.address, x.data_ptr(), w.data_ptr(), made.data_ptr(), out.data_ptr(), keep
+        first, first_at = None, 0
+        if start is not None:
+            first = _numbers(start)
+            first_at = first.data_ptr()
+            if not first_at:
+                _refuse_absent(first)
+        given = table.address, x.data_ptr(), w.data_ptr(), made.data_ptr(), out.data_ptr(), first_at, keep
         if not all(given[:5]):
             _refuse_absent(x, w, made, out)
         tiny, blocks = table.tiny, table.blocks
@@ -45,18 +54,18 @@ class Run(torch.autograd.Function):
             calls.forward(*given, True, 0, tiny, 0, 0)
             _each(lambda k: calls.forward(*given, False, k, tiny, *blocks[k]), len(blocks))
         if keep:
-            # saved as a tensor, so that it is freed after the backward, and by whoever packs saved tensors
-            ctx.save_for_backward(features, weights, made)
+            # saved as tensors, so that they are freed after the backward, and by whoever packs saved tensors
+            ctx.save_for_backward(features, weights, made, start)
             ctx.made = plan, wants_state, table
         return _gathered(made, plan, table) if wants_state else out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         (grad,) = grads
-        features, weights, made = ctx.saved_tensors  # says so where one was changed in place
+        features, weights, made, start = ctx.saved_tensors  # says so where one was changed in place
         plan, wants_state, table = ctx.made
-        if torch.is_grad_enabled():
-            return None, None, None, *_again(plan, wants_state, features, weights, grad)
+        if torch.is_grad_enabled() or several(grad):
+            return None, None, None, *_again(plan, wants_state, features, weights, start, grad)
         dtype = features.dtype
         made = _numbers(made)
         if not made.is_cpu or made.dtype is not dtype or made.numel() != table.size_kept:
@@ -71,7 +80,11 @@ class Run(torch.autograd.Function):
         at, gx_at, gw_at = seed.data_ptr(), gx.data_ptr(), gw.data_ptr()
         if not (at and gx_at and gw_at):
             _refuse_absent(seed, gx, gw)
-        given = table.address, made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx_at
+        gs, gs_at = None, 0
+        if start is not None and ctx.needs_input_grad[5]:
+            gs = torch.empty(start.shape, dtype=dtype, device=_CPU)
+            gs_at = gs.data_ptr()
+        given = table.address, made.data_ptr(), *((0, at) if wants_state else (at, 0)), gx_at, gs_at
         tiny, blocks = table.tiny, table.blocks
         if len(blocks) == 1:
             calls.backward(*given, 0, gw_at, tiny, 0, table.chunks)
@@ -80,7 +93,7 @@ class Run(torch.autograd.Function):
             at = sums.ctypes.data
             _each(lambda k: calls.backward(*given, at + k * sums.strides[0], 0, tiny, *blocks[k]), len(blocks))
             calls.finish(table.address, at, len(blocks), gw_at, tiny)
-        return None, None, None, gx, gw
+        return None, None, None, gx, gw, gs
 
 
 # Run.apply without torch's look for transforms, whose place is run.py, where there are none
@@ -115,20 +128,24 @@ def _each(work: Callable[[int], None], count: int) -> None:
 
 
 def _again(
-    plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor
-) -> tuple[Any, ...]:
-    """The gradient as operations that can be differentiated again."""
-    # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
-    x, w = features.view_as(features), weights.view_as(weights)
-    wanted = [t for t in (x, w) if t.requires_grad]
-    psi = statevector.state(plan.circuit, x, w)
-    if wants_state:
-        out = psi
-    else:
-        signs = torch.from_numpy(plan.signs).to(x)
-        out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True, allow_unused=True))
-    return tuple(next(found) if t.requires_grad else None for t in (x, w))
+    plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, start: torch.Tensor | None,
+    grad: torch.Tensor,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradient as operations that can be differentiated again, and that take many gradients at once."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
+        x, w = features.view_as(features), weights.view_as(weights)
+        s = None if start is None else start.view_as(start)
+        wanted = [t for t in (x, w, s) if t is not None and t.requires_grad]
+        psi = statevector.state(plan.circuit, x, w, s)
+        if wants_state:
+            out = psi
+        else:
+            signs = torch.from_numpy(plan.signs).to(x)
+            out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
+        found = iter(torch.autograd.grad(out, wanted, grad, create_graph=further, allow_unused=True))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in (x, w, s))
 
 
 def _gathered(made: torch.Tensor, plan: Plan, table: Table) -> torch.Tensor:
