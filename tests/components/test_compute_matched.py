@@ -158,8 +158,8 @@ def test_all_problems_of_options_are_told_at_once():
     assert len(caught.value.problems) == 2
 
 
-def test_it_is_a_control_of_the_same_capacity_and_swaps_in_for_a_component():
-    assert registry.components.get("compute-matched").control == "same capacity"
+def test_it_is_a_control_of_the_same_budget_and_swaps_in_for_a_component():
+    assert registry.components.get("compute-matched").control == "same simulation budget"
     host, x = dp.host("creep-cnn", size=8), torch.rand(2, 1, 8, 8)
     swaps = {"head": {"component": "compute-matched", "of": {"component": "reupload-linear"}}}
     model = dp.swap(host, swaps, x)

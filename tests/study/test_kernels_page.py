@@ -46,7 +46,9 @@ def test_every_command_is_a_sound_request():
                              replicates=int(given["--replicates"]))  # fmt: skip
     file = dp.Study.load(DOCS.parent / shlex.split(commands[1])[2])
     assert asked.problems() == [] == file.problems()
-    assert [c.name for c in file.design.cells()][:2] == ["level 0", "level 1"] and len(file.design.cells()) == 8
+    assert [c.name for c in file.design.cells()][:2] == ["level 0", "level 1"] and len(
+        file.design.cells("declared")
+    ) == 8
 
 
 def test_every_kernel_is_on_the_page():

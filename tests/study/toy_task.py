@@ -7,7 +7,6 @@ Neither is part of a trial's description, so a slow study has the same trials as
 import os
 import sys
 import time
-from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from torch import nn
 from dopant import registry
 from dopant.errors import ConfigError, TrialFailed
 from dopant.study.trial import Trial
+from dopant.tasks.base import Task
 
 ROWS, BATCH = 64, 8
 STEPS_PER_EPOCH = ROWS // BATCH
@@ -101,6 +101,6 @@ def kills_itself(trial, streams, keeper):
 
 
 for name, function in {"toy": run, "toy-mean": mean_only, "toy-broken": broken, "toy-kill": kills_itself}.items():
-    registry.tasks.add(name, SimpleNamespace(name=name, run=function, metric=None, networks=True, doc=""), __file__)
+    registry.tasks.add(name, Task(name, function), __file__)
 if "pytest" not in sys.modules:  # in a worker only these are needed: without the package's own tasks it starts sooner
     registry.tasks._walked = True

@@ -32,8 +32,12 @@ class Generated(Source):
         """The source `name`, whose replicates `make` draws."""
         return cls(make(Streams())["train"], classes=classes, name=name, make=make)
 
-    def draw(self, streams: Streams, protocol: str | None = None) -> Dataset:
-        """The replicate's own items. ConfigError for a protocol: nothing of such data was published."""
+    def draw(self, streams: Streams, protocol: str | None = None, folds: int | None = None) -> Dataset:
+        """The replicate's own items. ConfigError for a protocol, as nothing of such data was published, and for folds,
+        as there is no pool to be divided."""
+        if folds is not None:
+            raise ConfigError(f"data set {self.name!r} draws items anew for every replicate, so folds have nothing to "
+                              "divide; leave study.folds out")  # fmt: skip
         if protocol is not None:
             raise ConfigError(
                 f"data set {self.name!r}: protocol is {protocol!r}; every replicate draws its own items, so there is "

@@ -268,7 +268,7 @@ class Study:
             return []
         task, host = registry.tasks.get(self.task_name), as_named(self.design.host, "host")["name"]
         found = []
-        owner = next((t for t in registry.tasks if t.host is not None and t.host == host), None)
+        owner = next((t for t in registry.tasks if t.host == host), None)
         if owner is not None and owner.name != task.name:
             found.append(f"study.task: the host {host!r} is fitted by the task {owner.name!r}, not {task.name!r}")
         if task.host is not None and host in registry.hosts and host != task.host:
