@@ -53,7 +53,7 @@ def test_what_is_measured_sets_the_width_of_the_map_behind(measure):
     assert new.circuit.measured == Circuit(2).layer(measure).measured
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", [e for e in ENCODINGS if e != "amplitude"])
 @pytest.mark.parametrize("ansatz", ANSATZES)
 def test_every_encoding_goes_with_every_ansatz_and_reuploads_unless_told_not_to(encoding, ansatz):
     once = built(None, 3, 3, encoding, ansatz, reupload=False)
@@ -62,6 +62,22 @@ def test_every_encoding_goes_with_every_ansatz_and_reuploads_unless_told_not_to(
     assert len(once) == len(encode) + 3 * len(block) and len(again) == 3 * (len(encode) + len(block))
     assert (once.weights, once.features) == (again.weights, again.features) == (3 * block.weights, 3)
     assert built(None, 3, 1, encoding, ansatz, True) == built(None, 3, 1, encoding, ansatz, False)
+
+
+def test_amplitudes_take_all_inputs_there_is_room_for_without_a_map_and_once():
+    new = in_slot(encoding="amplitude", qubits=4)
+    assert [n for n, _ in new.named_parameters()] == ["circuit.weights", "after.weight", "after.bias"]
+    assert [g.name for g in new.circuit.circuit].count("amplitude_encoding") == 1 and new.circuit.circuit.features == 5
+    psi = nn.functional.normalize(nn.functional.pad(X, (0, 11)))
+    block = strongly_entangling_layers(4, 1).compose(strongly_entangling_layers(4, 1))
+    columns = torch.stack([  # what each basis state becomes
+        Circuit(4).unitary(range(4), torch.eye(16).roll(j, 0)).compose(block).state(weights=new.circuit.weights)
+        for j in range(16)])  # fmt: skip
+    p = (psi.to(columns.dtype) @ columns).abs().square()
+    z = torch.stack([p.reshape(-1, 1 << q, 2, 8 >> q).sum((1, 3)) @ torch.tensor([1.0, -1.0]) for q in range(4)], 1)
+    assert torch.allclose(new(X), new.after(z), atol=1e-5)
+    narrow = in_slot(encoding="amplitude", qubits=2, name="circuit-shots")
+    assert (narrow.before.in_features, narrow.before.out_features) == (5, 4)
 
 
 QASM = """OPENQASM 3.0;

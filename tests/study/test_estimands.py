@@ -33,7 +33,8 @@ def answer(design, scores, *, tuning=None, rows=(), replicates=10, resplit=None)
     )  # fmt: skip
     found = SimpleNamespace(
         config=study, cells=cells, contrasts=planning.contrasts(study), rows=list(rows),
-        metric=("accuracy", "test_accuracy", True), resplit=lambda: resplit, trials=table, failures=[],
+        metric=("accuracy", "test_accuracy", True), resplit=lambda: resplit, fresh_items=lambda: False,
+        trials=table, failures=[], complete_cases=pd.DataFrame(),
         provenance={}, counts={"planned": 1, "done": 1, "failed": 0},
     )  # fmt: skip
     settings = {"metric": "test_accuracy", "failure_value": 0.1, "margin": 0.01}

@@ -88,6 +88,21 @@ def test_an_unknown_task_is_the_requests_fault_and_no_trial_fails(store):
     assert store.counts()["pending"] == 1
 
 
+def test_numbers_refused_in_mid_training_fail_their_trial_and_not_the_study(store):
+    store.add([toy_task.trial(0, refuse_at=toy_task.STEPS_PER_EPOCH + 1), toy_task.trial(1)])
+    work(store)
+    states = {row["replicate"]: row["state"] for row in store.rows()}
+    assert states == {0: "failed", 1: "done"}
+    assert "cannot be encoded" in next(row["reason"] for row in store.rows() if row["state"] == "failed")
+
+
+def test_a_request_refused_before_the_first_step_ends_the_work_and_no_trial_fails(store):
+    store.add([toy_task.trial(0, refuse_at=0)])
+    with pytest.raises(ConfigError, match="cannot be encoded"):
+        work(store)
+    assert [row["state"] for row in store.rows()] == ["pending"]
+
+
 def test_a_worker_that_lost_its_lease_stops_and_its_work_counts_nowhere(store):
     store.add([toy_task.trial()])
     steals = []

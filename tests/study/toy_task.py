@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dopant import registry
-from dopant.errors import TrialFailed
+from dopant.errors import ConfigError, TrialFailed
 from dopant.study.trial import Trial
 
 ROWS, BATCH = 64, 8
@@ -60,6 +60,8 @@ def run(trial, streams, keeper):
         keeper.alive()
         if step == fail_at:
             raise TrialFailed("nan", f"loss is nan at step {step}")
+        if step == trial.description["task"].get("refuse_at"):
+            raise ConfigError(f"a sample cannot be encoded at step {step}")
         note(trial.id, step)
         epoch, place = divmod(step, STEPS_PER_EPOCH)
         order = torch.randperm(ROWS, generator=streams.generator("order", epoch))

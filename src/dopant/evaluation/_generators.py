@@ -7,7 +7,6 @@ rotations about the moved generators.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,8 @@ from ..quantum._closure import Bits, anticommute, bits
 from ..quantum.angles import Angle
 from ..quantum.circuit import Circuit
 from ..quantum.gate import Gate
-from ..quantum.gates import number, pauli_matrix
+from ..quantum.gates import number
+from ..quantum.pauli import pauli_matrix, pauli_strings
 
 Sum = dict[Bits, float]  # a real combination of Pauli strings
 _ZERO = 1e-12  # coefficients of unit-norm sums below it are rounding
@@ -49,6 +49,8 @@ def generators(circuit: Circuit) -> list[Sum]:
 def _pieces(gate: Gate, fixed: list[Gate], n: int):
     """(angle, generator) of a gate's live rotations, angle None where there is none of its own. What is fixed in the
     gate goes to `fixed`, after the rotations before it."""
+    if gate.amplitudes is not None:  # what the qubits start with turns nothing
+        return
     live = gate.data is not None or any(not a.is_number for a in gate.angles)
     if not live:
         fixed.append(gate)
@@ -99,7 +101,7 @@ def _decomposed(matrix: torch.Tensor, k: int) -> dict[str, float]:
 @functools.lru_cache(maxsize=8)
 def _strings(k: int) -> tuple[list[str], torch.Tensor]:
     """All Pauli strings on k qubits, and their matrices as rows (4^k, 4^k)."""
-    words = ["".join(w) for w in itertools.product("IXYZ", repeat=k)]
+    words = list(pauli_strings(k))
     return words, torch.stack([pauli_matrix(w).reshape(-1) for w in words])
 
 

@@ -77,7 +77,7 @@ def gradient_probes(model: nn.Module, seed: int = 0, slots: Iterable[str] = ()) 
         slot = max((s for s in names if _within(path, s)), key=len, default=None)
         alone = slot is not None and sum(_within(other, slot) for other in layers) == 1
         known = layer.weights.dtype if layer.weights.dtype in (torch.float32, torch.float64) else torch.float32
-        compiled = loading.refused() is None and all(gate.steps is not None for gate in layer.circuit)
+        compiled = loading.refused() is None and not any(gate.dense for gate in layer.circuit)
         figures = _figures(layer.circuit, layer.measured, seed, known, compiled)
         called = slot if alone and slot is not None else path
         found.append(GradientProbe(called, layer.circuit.qubits, layer.circuit.weights, seed, **figures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,11 @@ import torch
 
 from ..errors import ConfigError
 from .angles import Source
-from .gate import Gate
+from .pauli import pauli_strings
 
 if TYPE_CHECKING:
     from .circuit import Circuit
+    from .gate import Gate
 
 
 def count(qubits: Any) -> int:
@@ -78,7 +78,7 @@ def strings(given: Sequence[str] | None, k: int, where: str) -> tuple[str, ...]:
             raise ConfigError(
                 f"{where}: all {4**k - 1} Pauli strings on {k} qubits are too many; name some as `strings`"
             )
-        return tuple("".join(s) for s in itertools.product("IXYZ", repeat=k))[1:]
+        return pauli_strings(k)[1:]
     found = tuple(letters(s, where) for s in given)
     bad = [s for s in found if len(s) != k]
     if bad or not found:
@@ -134,6 +134,7 @@ def moved(gate: Gate, on: Sequence[int], n: int, where: str) -> Gate:
 
 def renumbered(first: Circuit, second: Circuit, on: Sequence[int], first_feature: int) -> Circuit:
     """`first`, then `second` on other qubits, its weights after those of `first`, its features shifted."""
+    from .amplitudes import come_first
     from .circuit import Circuit
 
     def change(s: Source) -> Source:
@@ -144,6 +145,7 @@ def renumbered(first: Circuit, second: Circuit, on: Sequence[int], first_feature
         data = gate.data and (gate.data[0] + first_feature, *gate.data[1:])
         angles = tuple(a.replace(change) for a in gate.angles)
         gates.append(replace(moved(gate, on, first.qubits, "compose"), angles=angles, data=data))
+    come_first((*first.gates, *gates))
     new = object.__new__(Circuit)
     named = first._named if first._named is not None else second._named
     new._set(first.qubits, (*first.gates, *gates), first.weights + second.weights, first._pending, named)

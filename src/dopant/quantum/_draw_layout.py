@@ -17,6 +17,7 @@ _UNDER = {
 _NAMES = {
     "id": "I", "sdg": "S†", "tdg": "T†", "sx": "√X", "sxdg": "√X†", "rot": "Rot", "iswap": "iSWAP", "unitary": "U",
     "special_unitary": "SU", "hermitian_exp": "exp(iH)",
+    "amplitude_encoding": "Amp",
 }  # fmt: skip
 _SYMBOLS = {"control": "●", "not": "⊕", "swap": "×"}
 
@@ -82,7 +83,9 @@ def picture(gate: Gate, longest: int = 40) -> Picture:
     if gate.data is not None:
         first, count, scale = gate.data
         angles = ("" if scale == 1 else f"{figure(scale)}·") + f"x[{first}:{first + count}]"
-    several = len(targets) > 1 and name in ("unitary", "special_unitary", "hermitian_exp")
+    if gate.amplitudes is not None and isinstance(gate.columns, slice):
+        angles = f"x[{gate.columns.start}:{gate.columns.stop}]"
+    several = len(targets) > 1 and name in ("unitary", "special_unitary", "hermitian_exp", "amplitude_encoding")
     ports = {q: str(i) for i, q in enumerate(targets)} if several else None
     return Picture(gate, {**marks, **dict.fromkeys(targets, "box")}, _NAMES.get(name, name.upper()), angles, ports)
 

@@ -2,8 +2,9 @@
 
 The counts are those of stated constructions without further qubits. Multiplexed rotations by a Gray code: 2^c CX for c
 controls (Möttönen et al. 2004, quant-ph/0404089); diagonals on m qubits: 2^m - 2 CX; a controlled gate is one rotation
-and, unless its determinant is 1, one phase. Shorter ones are known for cswap (7 CX, here 8) and, of polynomial length,
-for many controls (Barenco et al. 1995, quant-ph/9503016).
+and, unless its determinant is 1, one phase. An encoding prepares real amplitudes by one multiplexed RY a qubit, 2^k - 2
+CX and 2^k - 1 rotations on k qubits (Möttönen et al. 2005, quant-ph/0407010). Shorter ones are known for cswap (7 CX,
+here 8) and, of polynomial length, for many controls (Barenco et al. 1995, quant-ph/9503016).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from .gate import Gate
-from .gates import pauli_matrix
+from .pauli import pauli_matrix
 
 Event = tuple[int, ...]  # (q,): a one-qubit gate; (control, target): a CX
 
@@ -56,6 +57,9 @@ def word(gate: Gate) -> str | None:
 def elementary(gate: Gate) -> Elementary:
     """The gate in CX and one-qubit gates."""
     name, controls, targets = base(gate)
+    if gate.amplitudes is not None:
+        parts = [_multiplexed(targets[:i], q) if i else [(q,)] for i, q in enumerate(targets)]
+        return _exact([e for part in parts for e in part])
     letters = word(gate)
     if letters is not None:
         return _exact(_rotation(letters, controls, targets))

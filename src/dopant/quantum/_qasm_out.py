@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError
+from . import amplitudes
 from ._cosine_sine import MOST_QUBITS, euler, parts
 from .angles import Angle, Source
 from .gate import Gate
@@ -42,8 +43,9 @@ def to_qasm(circuit: Circuit, features: Any = None, weights: Any = None) -> str:
     Every gate keeps its textbook phase. A dense unitary (also that of special_unitary or hermitian_exp once its inputs
     have values) is written by the cosine-sine decomposition, exact to rounding: 6 controlled gates on 2 qubits, 28 on
     3, 4 times as many for each more.
-    Raises ConfigError, naming gate and position, for a dense gate whose inputs have no values or that is on more than
-    6 qubits, and for values of another number or that are not finite.
+    An amplitude encoding is written for one sample, as the rotations that prepare its vector.
+    Raises ConfigError, naming gate and position, for a dense gate or an encoding whose inputs have no values, for a
+    dense gate on more than 6 qubits, and for values of another number or that are not finite.
     """
     given = {"feature": _row(features, "features"), "weight": _row(weights, "weights")}
     x, w = given["feature"], given["weight"]
@@ -66,6 +68,8 @@ class _Writer:
 
     def gate(self, gate: Gate, position: int) -> list[str]:
         angles = tuple(self._partly(a) for a in gate.angles)
+        if gate.amplitudes is not None:
+            return self._start(gate, angles, position)
         on = [f"q[{q}]" for q in gate.qubits]
         if gate.name in GATES:
             return [self._call(self._known(gate.name), angles, gate.controls, on)]
@@ -95,6 +99,22 @@ class _Writer:
         else:
             self._known(name)
         return [self._call(name, (angle,), controls, on)]
+
+    def _start(self, gate: Gate, angles: tuple[Angle, ...], position: int) -> list[str]:
+        if not all(a.is_number for a in angles):
+            kinds = {s.kind for a in angles for s in a.sources}
+            lacking = " and ".join(f"`{k}s`" for k in sorted(kinds))
+            raise ConfigError(f"to_qasm: gate {position} ({gate.name!r}): the rotations that prepare amplitudes are no "
+                              f"arithmetic of them, and OpenQASM has no such gate; pass {lacking}, one row of numbers, "
+                              "for the circuit of that sample")  # fmt: skip
+        from dataclasses import replace
+
+        from .templates import amplitude_encoding
+
+        none = torch.zeros(0, dtype=torch.float64, device="cpu")
+        made = amplitude_encoding(amplitudes.vector(replace(gate, angles=angles), none, none))
+        lines = [self._call(self._known(g.name), g.angles, 0, [f"q[{gate.qubits[q]}]" for q in g.qubits]) for g in made]
+        return [f"// gate {position}: {gate.name} on {', '.join(f'q[{q}]' for q in gate.qubits)}", *lines]
 
     def _dense(self, gate: Gate, angles: tuple[Angle, ...], position: int, on: list[str]) -> list[str]:
         k = len(gate.targets)

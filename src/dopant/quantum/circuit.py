@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ConfigError, UnknownName
-from . import _checks
+from . import _checks, amplitudes
+from ._calls import told
 from ._standard import StandardGates
-from .angles import AngleLike, as_angle, has_numbered, has_pending, number, weight
+from .angles import Angle, AngleLike, as_angle, has_numbered, has_pending, number, weight
 from .gate import SPECIAL, Gate
 from .gates import GATES
 
@@ -80,11 +81,16 @@ class Circuit(StandardGates):
 
     # adding gates
 
+    @told
     def gate(self, name: str, *arguments: Any, controls: int | Sequence[int] = ()) -> Circuit:
         """Add gate `name` (see GATES): its qubits, then its angles. `controls`: qubits on which it is conditioned.
 
         UnknownName for a name that is none; ConfigError for wrong numbers of qubits or angles.
         """
+        if name == amplitudes.NAME:
+            raise ConfigError(f"gate {len(self)} ({name!r}): it is what qubits start with, and has no controlled form; "
+                              "use c.amplitude_encoding(features), or control the gates of "
+                              "templates.amplitude_encoding(vector)")  # fmt: skip
         if name not in GATES:
             raise UnknownName("gate", str(name), [*GATES, *SPECIAL], f" (gate {len(self)} of the circuit)")
         kind, where = GATES[name], f"gate {len(self)} ({name!r})"
@@ -125,6 +131,7 @@ class Circuit(StandardGates):
                  before=self)  # fmt: skip
         return new
 
+    @told
     def unitary(self, qubits: int | Sequence[int], matrix: Any, *, controls: int | Sequence[int] = ()) -> Circuit:
         """A fixed unitary, (2^k, 2^k) for k qubits. ConfigError where it is not unitary to 1e-6, or of another
         shape."""
@@ -132,6 +139,7 @@ class Circuit(StandardGates):
         on = _checks.as_qubits(qubits)
         return self._add("unitary", on, (), controls, entries=_checks.unitary(matrix, len(on), where))
 
+    @told
     def pauli_exp(self, letters: str, angle: AngleLike, qubits: Sequence[int] | None = None, *,
                   controls: int | Sequence[int] = ()) -> Circuit:  # fmt: skip
         """exp(-i angle/2 P): P the tensor product of the letters on `qubits` (default: 0, 1, … as many as letters)."""
@@ -144,6 +152,7 @@ class Circuit(StandardGates):
                               "I where nothing acts")  # fmt: skip
         return self._add("pauli_exp", on, [angle], controls, letters=letters)
 
+    @told
     def special_unitary(self, qubits: int | Sequence[int], angles: Sequence[AngleLike] | None = None,
                         strings: Sequence[str] | None = None) -> Circuit:  # fmt: skip
         """exp(i sum_k angle_k P_k) over `strings` (default: all 4^k - 1 of k qubits, in the order of the product I, X,
@@ -156,6 +165,7 @@ class Circuit(StandardGates):
             raise ConfigError(f"{where}: {len(given)} angles for {len(words)} Pauli strings on {len(on)} qubits")
         return self._add("special_unitary", on, given, strings=words)
 
+    @told
     def hermitian_exp(self, qubits: int | Sequence[int], first: int = 0, count: int | None = None, *,
                       scale: float = 1.0) -> Circuit:  # fmt: skip
         """exp(i scale H(x)): H = (M + M^T)/2, M the (2^k, 2^k) matrix of the `count` features from `first` on, row by
@@ -172,13 +182,38 @@ class Circuit(StandardGates):
             raise ConfigError(f"{where}: scale={factor} is no number; multiply the features before they enter")
         return self._add("hermitian_exp", on, data=(start, many, factor.constant))
 
+    def amplitude_encoding(self, features: int | Iterable[int | Angle] | None = None, *,
+                           qubits: int | Sequence[int] | None = None, pad: float = 0.0,
+                           normalise: bool = True) -> Circuit:  # fmt: skip
+        """Features of a sample as the real amplitudes that k qubits start with, divided by their norm.
+
+        features: how many columns of the input, from 0 on (default: as many as there are amplitudes, 2^k), or a list of
+        columns and angles, `range(4, 12)`, `[feature(0) * weight(), 3]`. Amplitudes that are left over are `pad`.
+        qubits: default all; the first is the most significant bit. normalise=False takes vectors of norm 1 as they are,
+        and their derivatives too. As PennyLane's AmplitudeEmbedding of real features.
+        ConfigError for more features than amplitudes, or qubits on which a gate acted already; when it runs, naming the
+        sample, for zero vectors and norms other than 1. A row with NaN is NaN.
+        A vector that is the same for all samples: `templates.amplitude_encoding(vector)`.
+        Cost: 2^n numbers a sample. On hardware 2^k - 2 CX and 2^k - 1 rotations for each sample (see `resources`).
+        """
+        where = f"gate {len(self)} ({amplitudes.NAME!r})"
+        on = _checks.qubits(range(self.qubits) if qubits is None else _checks.as_qubits(qubits), self.qubits, where)
+        given = amplitudes.entries(features, 1 << len(on), where)
+        if not isinstance(normalise, bool):
+            raise ConfigError(f"{where}: normalise={normalise!r}; take True or False")
+        made = self._add(amplitudes.NAME, on, given, amplitudes=(amplitudes.padding(pad, where), normalise))
+        amplitudes.come_first(made.gates)
+        return made
+
+    @told
     def controlled(self, controls: int | Sequence[int], name: str, *arguments: Any) -> Circuit:
         """Gate `name` done only where every control is 1: `c.controlled([0, 1], "ry", 2, weight())`."""
         return self.gate(name, *arguments, controls=controls)
 
     def compose(self, other: Circuit, qubits: Sequence[int] | None = None, *, first_feature: int = 0) -> Circuit:
         """This circuit, then `other` on `qubits` (default: 0, 1, …), its weights numbered after this one's and its
-        features read from column `first_feature` on. ConfigError where `other` has more qubits than are given."""
+        features read from column `first_feature` on. ConfigError where `other` has more qubits than are given, or
+        begins with amplitudes on qubits on which a gate acted already."""
         on = _checks.qubits(range(other.qubits) if qubits is None else qubits, self.qubits, "compose")
         if len(on) != other.qubits:
             raise ConfigError(
@@ -194,6 +229,7 @@ class Circuit(StandardGates):
         if not isinstance(other, Circuit):
             return NotImplemented
         _checks.qubits(range(other.qubits), self.qubits, "the second circuit of a sum")
+        amplitudes.come_first((*self.gates, *other.gates))
         if not (self._named or other._named):
             return _checks.renumbered(self, other, range(other.qubits), 0)
         if not (self._named and other._named) and self.weights and other.weights:
@@ -205,7 +241,7 @@ class Circuit(StandardGates):
         return new
 
     def inverse(self) -> Circuit:
-        """The circuit that undoes it."""
+        """The circuit that undoes it. ConfigError where it begins with amplitudes."""
         return self.with_gates([g.inverse() for g in reversed(self.gates)])
 
     def with_gates(self, gates: Sequence[Gate]) -> Circuit:

@@ -101,12 +101,17 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
     Evaluations of a gradient, times the settings: for each gate, 2 for each angle about a Pauli string or of a phase
     (two-term shift; Schuld et al. 2019, arXiv 1811.11184), 4 where it is under controls (generator with eigenvalues -1,
     0, 1; Anselmetti et al. 2021, arXiv 2104.05695), and for exp(i sum_k angle_k P_k) 2 for each string of the algebra
-    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355). An angle
+    that its strings generate, for all its angles together (Wiersema et al. 2023, arXiv 2303.11355), 2 for each
+    amplitude of an encoding (see `dopant.quantum.shift`). An angle
     without weight or feature costs none; a weight in several gates costs for each.
+    An amplitude encoding of k qubits is counted as the exact preparation of real amplitudes by multiplexed rotations,
+    2^k - 2 CX and 2^k - 1 RY whatever the vector is (Möttönen et al. 2005, quant-ph/0407010), with other angles for
+    each sample; approximate or sparse vectors can take fewer.
     FLOPs, complex multiply-adds being 8: a gate on k targets under c controls takes 8 * 2^k * 2^(n-c), a rotation about
     a Pauli string 16 * 2^(n-c), a diagonal gate 6 * 2^(n-c), permutations none; exp of a (d, d) matrix 40 d^3, for
-    each sample where features are in it. Backward un-computes the state and carries one adjoint, 2 times forward, and
-    takes 8 * 2^n for each gate angle that has a gradient. Simulators that merge gates need less.
+    each sample where features are in it, an encoding of k qubits 5 * 2^k + 2^n. Backward un-computes the state and
+    carries one adjoint, 2 times forward, and takes 8 * 2^n for each gate angle that has a gradient (amplitudes are no
+    angles). Simulators that merge gates need less.
     Memory: memory_state is batch * 2^n complex numbers; memory_step what a training step takes at most by the
     formula with which it is refused where there is less (`dopant.quantum.run.needed`), matrices of dense gates apart.
     Raises ConfigError for what is no measurement, no positive batch or shots, or no real floating dtype.
@@ -155,7 +160,7 @@ def resources(circuit: Circuit, *, measure: Any = "z", shots: int | None = None,
         flops_step=step,
         memory_state=state,
         memory_step=needed(
-            circuit, batch, True, double=dtype == torch.float64, kernel=all(g.steps is not None for g in circuit)
+            circuit, batch, True, double=dtype == torch.float64, kernel=not any(g.dense for g in circuit)
         ),
     )
 
@@ -198,6 +203,8 @@ def _shifts(gate: Gate, kinds: Sequence[str]) -> int:
     name, controls, targets = base(gate)
     if gate.data is not None:
         return 2 * (4 ** len(targets) - 1) if "feature" in kinds else 0
+    if gate.amplitudes is not None:
+        return 2 * sum(any(s.kind in kinds for s in a.sources) for a in gate.angles)
     live = [any(s.kind in kinds for s in a.sources) for a in gate.angles]
     about = word(gate)
     if about is not None:
@@ -217,6 +224,9 @@ def _flops(circuit: Circuit, batch: int) -> tuple[float, float]:
     n = circuit.qubits
     forward, once, angles = 0.0, 0.0, 0
     for gate in circuit:
+        if gate.amplitudes is not None:
+            forward += 5.0 * (1 << len(gate.qubits)) + (1 << n)
+            continue
         name, controls, targets = base(gate)
         rows, about = float(1 << (n - len(controls))), word(gate)
         if name in _PHASES or (about is not None and set(about) <= {"I", "Z"}):

@@ -10,11 +10,11 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from ..errors import ConfigError, DoesNotFit
 from ..memory import available, show_bytes
-from . import statevector
+from . import amplitudes, statevector
+from ._transforms import transformed
 from .circuit import Circuit
 from .kernel import loading
 from .observables import Measurement, measurement, of_state
@@ -54,7 +54,7 @@ class Runner:
             return "path='torch'"
         if loading.refused():
             return loading.refused()
-        dense = [f"gate {i} ({g.name!r})" for i, g in enumerate(self.circuit.gates) if g.steps is None]
+        dense = [f"gate {i} ({g.name!r})" for i, g in enumerate(self.circuit.gates) if g.dense]
         if dense:
             return f"{dense[0]} is a dense matrix"
         from .kernel.plan import plan
@@ -64,11 +64,7 @@ class Runner:
 
     def chosen(self, x: torch.Tensor) -> str:
         """ "kernel" or "torch", for these features."""
-        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES:
-            return "torch"
-        if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
-            return "torch"
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES or transformed(x):
             return "torch"
         if loading.ready(x.dtype, wait=self.path == "kernel"):
             return "kernel"
@@ -91,11 +87,14 @@ class Runner:
         if weights.shape != self._weights:
             raise ConfigError(f"weights of shape {tuple(weights.shape)} for a circuit of {self.circuit.weights} "
                               f"weights: expected ({self.circuit.weights},)")  # fmt: skip
+        start = amplitudes.start(self.circuit, x, weights) if self.plan.given else None
+        if x.shape[1] > self.plan.features:
+            x = x[:, : self.plan.features]
         if self.plan.derived:
             more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
             x = torch.cat([x, torch.stack(more, -1)], -1)
         keep = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
-        out = self._kernel.Run.apply(self.plan, wants_state, keep, x, weights)
+        out = self._kernel.Run.apply(self.plan, wants_state, keep, x, weights, start)
         if self.plan.dropped:  # what cannot change the outputs still makes them NaN
             out = out + (x.detach()[:, self.plan.dropped] * 0).sum(1, keepdim=True)
         if wants_state:
@@ -122,9 +121,13 @@ def needed(circuit: Circuit, batch: int, training: bool, *, double: bool = False
     """Bytes that one call takes at most, by formula.
 
     A state is 2 * 2^n numbers. The kernel keeps the last state of every sample and works on two more of 16 samples; the
-    torch path keeps, in training, every state between its blocks of gates.
+    torch path keeps, in training, every state between its blocks of gates. A start of each sample's own is two states
+    more, in training four.
     """
     state = (2 if double else 1) * 8 << circuit.qubits
+    if any(g.amplitudes is not None for g in circuit.gates):
+        own = state * (batch + 15) * (4 if training else 2)
+        return own + needed(amplitudes.without(circuit), batch, training, double=double, kernel=kernel)
     if kernel:
         return state * (batch + 15) * (2 if training else 1) + 4 * state * 16
     return state * batch * (2 * len(statevector.blocks(circuit)) + 2 if training else 4)

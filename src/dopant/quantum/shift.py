@@ -3,6 +3,10 @@
 Sources: Schuld et al. 2019 (arXiv 1811.11184), two terms; Wierichs et al. 2022 (arXiv 2107.12390), several frequencies;
 Wiersema et al. 2023 (arXiv 2303.11355), gates exp(i sum_k theta_k P_k) whose strings do not commute: the derivative by
 theta_k is a combination of derivatives by rotations about single strings put before the gate.
+
+Amplitudes u that qubits start with are no angles of gates, and no shift of an angle gives their derivatives. But an
+expectation is a quadratic form Q(u), so that dQ/du_k = Q(u + e_k/2) - Q(u - e_k/2) exactly, and a device has Q of any
+vector v as |v|^2 times the expectation after preparing v / |v|. The norm by which features were divided is known.
 """
 
 from __future__ import annotations
@@ -15,12 +19,15 @@ from typing import Any
 
 import torch
 
+from ..errors import ConfigError
+from . import amplitudes
 from ._closure import closure
-from .angles import Angle, Source
+from .angles import Angle, Source, feature
 from .circuit import Circuit
 from .gate import Gate
-from .gates import number, pauli_matrix
+from .gates import number
 from .observables import measurement
+from .pauli import pauli_matrix, pauli_strings
 from .run import Runner, inputs, weights_of
 
 
@@ -41,7 +48,8 @@ def parameter_shift(circuit: Circuit, measure: Any, features: torch.Tensor | Non
 
     features (batch, f), weights (w,). Any gate and any angle; the dtype is that of the features. Cost: two circuits for
     each angle of a Pauli rotation, four for a controlled one, two for each string of the algebra of a
-    dense gate, 4^k - 1 at most.
+    dense gate, 4^k - 1 at most, two for each amplitude of an encoding.
+    ConfigError for measure="state" after an encoding: a state is no quadratic form.
     """
     dtype = weights.dtype if weights is not None else torch.get_default_dtype()
     x, _ = inputs(circuit, features, dtype, "parameter_shift")
@@ -50,9 +58,13 @@ def parameter_shift(circuit: Circuit, measure: Any, features: torch.Tensor | Non
     what = measurement(measure, circuit.qubits)
     counted = itertools.count()
 
-    def value(changed: Circuit) -> torch.Tensor:
+    if what.kind == "state" and any(g.amplitudes is not None for g in circuit.gates):
+        raise ConfigError("parameter_shift: measure='state' after an amplitude encoding; take expectations, "
+                          "probabilities or overlaps, or autograd through circuit.state")  # fmt: skip
+
+    def value(changed: Circuit, columns: torch.Tensor | None = None) -> torch.Tensor:
         next(counted)
-        return Runner(changed, what, "torch")(x, w)
+        return Runner(changed, what, "torch")(x if columns is None else columns, w)
 
     with torch.no_grad():
         values = value(circuit)
@@ -61,6 +73,9 @@ def parameter_shift(circuit: Circuit, measure: Any, features: torch.Tensor | Non
         by_features = values.new_zeros(*values.shape, x.shape[1])
         for place, gate in enumerate(circuit.gates):
             if gate.data is None and all(a.is_number for a in gate.angles):
+                continue
+            if gate.amplitudes is not None:
+                _amplitudes(circuit, place, gate, x, w, values, value, by_weights, by_features)
                 continue
             if gate.name in ("special_unitary", "hermitian_exp"):
                 _dense(circuit, place, gate, x, w, value, by_weights, by_features)
@@ -129,12 +144,35 @@ def _chain(angle: Angle, slope: torch.Tensor, x: torch.Tensor, w: torch.Tensor, 
         into[..., source.index] += share * slope
 
 
+def _amplitudes(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.Tensor, values: torch.Tensor,
+                value: Callable[[Circuit, torch.Tensor], torch.Tensor], by_weights: torch.Tensor,
+                by_features: torch.Tensor) -> None:  # fmt: skip
+    assert gate.amplitudes is not None
+    batch, (_, normalise) = x.shape[0], gate.amplitudes
+    u = amplitudes.vector(gate, x, w).expand(batch, -1)
+    columns = torch.cat([x, u], 1)
+    squared = u.square().sum(1)
+    length = amplitudes.norm(gate, x, w).expand(batch)
+    for k, angle in enumerate(gate.angles):
+        if angle.is_number:
+            continue
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = [feature(x.shape[1] + i) + (sign / 2 if i == k else 0.0) for i in range(u.shape[1])]
+            prepared = replace(gate, angles=tuple(moved), amplitudes=(0.0, True))
+            ends.append((squared + sign * u[:, k] + 0.25)[:, None] * value(_with(circuit, place, [prepared]), columns))
+        slope = ends[0] - ends[1]
+        if normalise:  # of v / |v|: what goes along u, 2 Q(u) u by Euler's theorem, is taken away
+            slope = (slope - 2 * u[:, k, None] * values) / length[:, None]
+        _chain(angle, slope, x, w, by_weights, by_features)
+
+
 def _dense(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.Tensor,
            value: Callable[[Circuit], torch.Tensor], by_weights: torch.Tensor,
            by_features: torch.Tensor) -> None:  # fmt: skip
     k = len(gate.targets)
     # what the gate's own strings generate is enough, and fewer
-    words = closure(gate.strings) if gate.strings else ["".join(s) for s in itertools.product("IXYZ", repeat=k)]
+    words = closure(gate.strings) if gate.strings else list(pauli_strings(k))
     words = [s for s in words if set(s) != {"I"}]
     paulis = torch.stack([pauli_matrix(s) for s in words])
     # d/ds of exp(i s P) put before the gate: two shifts of pauli_exp(-2 s)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from . import amplitudes
 from .circuit import Circuit
 from .gate import Gate
 
@@ -46,15 +47,31 @@ def blocks(circuit: Circuit, most: int = 3) -> list[_Block]:
     return found
 
 
-def state(circuit: Circuit, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """features (batch, f), weights (w,) of one dtype -> (batch, 2^n) complex."""
+def state(
+    circuit: Circuit, features: torch.Tensor, weights: torch.Tensor, start: torch.Tensor | None = None
+) -> torch.Tensor:
+    """features (batch, f), weights (w,) of one dtype -> (batch, 2^n) complex.
+
+    start: real (batch, 2^n), what the gates act on; default that of the circuit's encodings, else |0…0>.
+    """
     dtype = torch.complex128 if features.dtype == torch.float64 else torch.complex64
     batch, n = features.shape[0], circuit.qubits
-    psi = torch.zeros(1, 1 << n, dtype=dtype, device=features.device)
-    psi = torch.cat([torch.ones_like(psi[:, :1]), psi[:, 1:]], 1).expand(batch, -1)
+    start = amplitudes.start(circuit, features, weights) if start is None else start
+    if start is not None:
+        psi = torch.complex(start, torch.zeros_like(start))
+        circuit = amplitudes.without(circuit)
+    else:
+        psi = torch.zeros(1, 1 << n, dtype=dtype, device=features.device)
+        psi = torch.cat([torch.ones_like(psi[:, :1]), psi[:, 1:]], 1).expand(batch, -1)
+    uploads: dict[tuple[object, ...], torch.Tensor] = {}  # the same data uploaded again is the same matrix
     for block in blocks(circuit):
         if len(block.gates) == 1:
-            psi = apply(psi, block.gates[0].matrix(features, weights), block.gates[0].qubits, n)
+            gate = block.gates[0]
+            key = (gate.data, gate.controls, len(gate.qubits)) if gate.data is not None else None
+            matrix = uploads[key] if key in uploads else gate.matrix(features, weights)
+            if key is not None:
+                uploads[key] = matrix
+            psi = apply(psi, matrix, gate.qubits, n)
         else:
             psi = apply(psi, _product(block, features, weights), block.qubits, n)
     return psi

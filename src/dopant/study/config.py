@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
+from .decided import AnalysisTable, resolved
 from .search import Tuning as Tuning
 from .trial import canonical
 
 Named = str | dict[str, Any]
-Controls = bool | list[str] | dict[str, list[str]]
+Controls = bool | Literal["all", "declared"] | list[str] | dict[str, list[str]]
 
 
 class StudyTable(BaseModel):
@@ -41,19 +42,19 @@ class StudyTable(BaseModel):
     baselines: list[Named] = Field(default_factory=list)
     unbuildable: dict[str, str] = Field(default_factory=dict)
     step_flops: dict[str, float] = Field(default_factory=dict)
+    folds: int | None = Field(None, ge=2)
 
 
-class DesignTable(BaseModel):
-    """`[design]`: kind, and what that kind takes."""
+_of_kinds: dict[str, Any] = {key: (annotation | None, None) for key, annotation in designs.key_types().items()}
+_KeysOfDesigns: Any = create_model(
+    "_KeysOfDesigns", __config__=ConfigDict(extra="forbid", frozen=True), kind=(str, "ladder"), **_of_kinds
+)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class DesignTable(_KeysOfDesigns):
+    """`[design]`: kind, and what that kind takes: each class of design brings its keys."""
 
     kind: str = "ladder"
-    levels: list[dict[str, Any]] = Field(default_factory=list)
-    variants: list[dict[str, Any]] = Field(default_factory=list)
-    factors: dict[str, Any] = Field(default_factory=dict)
-    only: list[dict[str, str]] | None = None
-    controlled: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Tables(BaseModel):
@@ -65,20 +66,25 @@ class Tables(BaseModel):
     recipe: RecipeTable = Field(default_factory=lambda: RecipeTable.model_validate({}))
     design: DesignTable = DesignTable()
     tuning: Tuning | None = None
+    analysis: AnalysisTable = AnalysisTable()
 
 
 @dataclass(frozen=True)
 class Study:
     """Task, data, host, design, controls, recipe, replicates: the whole question.
 
-    design: dp.Ladder(…) or dp.Factorial(…); it holds the host. task, data: a registered name or {"name": …, options};
+    design: dp.Ladder(…), dp.Factorial(…), dp.OneAtATime(…), dp.Placement(…), dp.Race(…) or dp.Mixing(…); it holds the
+    host. task, data: a registered name or {"name": …, options};
     data may also be a dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
-    controls: True (all that the components declare), False, names, or {slot: names}.
+    controls: True or "all" (what the components declare, and what is made for any component; docs/controls.md),
+    "declared", False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
     it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
     same splits, such as "logistic-regression". unbuildable: filled in by dp.run, which control cells do not fit their
     slots and why. step_flops: filled in by dp.run where recipe.budget is "cost", FLOPs a sample of a training step.
+    folds: every so many replicates are one repetition of cross-validation with as many folds, where there is no
+    official test set. analysis: {"confirm": fresh replicates for the leader of a race}.
     """
 
     design: designs.Design
@@ -95,7 +101,16 @@ class Study:
     tuning: Tuning | None = None
     unbuildable: dict[str, str] = field(default_factory=dict)
     baselines: Sequence[Named] = ()
+    folds: int | None = None
+    analysis: AnalysisTable = field(default_factory=lambda: AnalysisTable())
     step_flops: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.analysis, Mapping):
+            try:
+                object.__setattr__(self, "analysis", AnalysisTable(**self.analysis))
+            except ValidationError as error:
+                raise ConfigError(list(explain(error, _KNOWN, "analysis."))) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -118,7 +133,7 @@ class Study:
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
             "baselines": [b if isinstance(b, str) else dict(b) for b in self.baselines] or None,
-            "unbuildable": self.unbuildable or None, "step_flops": self.step_flops or None,
+            "unbuildable": self.unbuildable or None, "step_flops": self.step_flops or None, "folds": self.folds,
         }  # fmt: skip
         tables = {
             "study": {k: v for k, v in study.items() if v is not None},
@@ -127,7 +142,7 @@ class Study:
         }
         if self.tuning:
             tables["tuning"] = self.tuning.to_config()
-        return tables
+        return tables | {"analysis": resolved(self)}
 
     def problems(self) -> list[str]:
         """What can be seen to be wrong without building anything: names and options, all of them."""
@@ -154,6 +169,7 @@ class Study:
             except DopantError as error:
                 found.append(f"study.host: {error}")
         found += self._regime_problems()
+        found += self._host_and_task_problems()
         for filling in self.design.fillings():
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
@@ -172,13 +188,18 @@ class Study:
             found.append("study.baselines: the same baseline is there twice")
         if self.baselines and self.task_name != "supervised":
             found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
-        if isinstance(self.controls, list):
+        if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
+            found.append(
+                f"study.controls: {self.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
+                f"of names: [{self.controls!r}]"
+            )
+        elif isinstance(self.controls, list):
             for control in self.controls:
                 found += _known("study.controls", registry.components, control, options=False)
         elif isinstance(self.controls, dict):
             slots = [filling.slot for filling in self.design.fillings()]
             for slot, names in self.controls.items():
-                if slot not in slots:
+                if slot not in slots and not getattr(self.design, "unsettled", False):
                     found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
                 for control in names:
                     found += _known(f"study.controls.{slot}", registry.components, control, options=False)
@@ -194,8 +215,26 @@ class Study:
                 found.append(f"study.{key}: {value!r} is no whole number from {least} on")
         if self.protocol not in (None, "published"):
             found.append(f"study.protocol: {self.protocol!r} is not known; leave it out, or say 'published'")
+        found += self._folds_problems()
         if self.margin is not None and not self.margin > 0:
             found.append(f"study.margin: {self.margin!r} is not a positive number")
+        return found
+
+    def _folds_problems(self) -> list[str]:
+        """Whole repetitions only: otherwise some items would be tested more often than others."""
+        k = self.folds
+        if k is None:
+            return []
+        if isinstance(k, bool) or not isinstance(k, int) or k < 2:
+            return [f"study.folds: {k!r} is no whole number from 2 on"]
+        counts = {"study.replicates": self.replicates, "analysis.confirm": self.analysis.confirm or 0}
+        found = [
+            f"{key}: {n} is no multiple of study.folds = {k}; take {-(-n // k) * k}"
+            for key, n in counts.items()
+            if n % k
+        ]
+        if self.protocol is not None:
+            found.append(f"study.folds: protocol = {self.protocol!r} tests on the official test set; nothing is folded")
         return found
 
     def _regime_problems(self) -> list[str]:
@@ -231,6 +270,26 @@ class Study:
         if self.recipe.regime == "distil":
             found.append(f"{where}: distilling replaces what a component starts from; take regime = 'all' or 'freeze'")
         return found
+
+    def _host_and_task_problems(self) -> list[str]:
+        """A host that one task fits wants that task, and the task that host; what tunes by itself no [tuning]."""
+        if self.task_name not in registry.tasks:
+            return []
+        task, host = registry.tasks.get(self.task_name), as_named(self.design.host, "host")["name"]
+        found = []
+        owner = next((t for t in registry.tasks if t.host is not None and t.host == host), None)
+        if owner is not None and owner.name != task.name:
+            found.append(f"study.task: the host {host!r} is fitted by the task {owner.name!r}, not {task.name!r}")
+        if task.host is not None and host in registry.hosts and host != task.host:
+            found.append(f"study.host: the task {task.name!r} fits the host {task.host!r}, not {host!r}")
+        if task.tunes is not None and self.tuning is not None:
+            found.append(f"tuning: the task {task.name!r} tunes every arm by itself; leave [tuning] out")
+        return found
+
+    @property
+    def tunes_itself(self) -> str | None:
+        """How the task tunes every arm alike, in a sentence; None where it does not by itself."""
+        return registry.tasks.get(self.task_name).tunes if self.task_name in registry.tasks else None
 
     def slots(self) -> list[str]:
         """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
@@ -375,15 +434,17 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
             problems += more.problems
         raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
     study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
+    host = study.host if study.host is not None else _host_of_task(study.task)
     try:
-        if study.host is None:
+        if host is None:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
-        design = designs.from_config(study.host, tables.design.model_dump(exclude_unset=True))
+        design = designs.from_config(host, tables.design.model_dump(exclude_unset=True))
     except ConfigError as error:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
             try:
-                kept = {k: v for k, v in tables.design.model_dump().items() if k in designs.KEYS["ladder"]}
+                set_ = tables.design.model_dump(exclude_none=True)
+                kept = {k: v for k, v in set_.items() if k in designs.KEYS["ladder"]}
                 problems += from_tables({**raw, "design": {**kept, "kind": "ladder"}}).problems()
             except ConfigError as more:
                 problems += more.problems
@@ -391,8 +452,28 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     return Study(
         design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
-        dict(study.unbuildable), tuple(study.baselines), dict(study.step_flops),
+        dict(study.unbuildable), tuple(study.baselines), study.folds, AnalysisTable(confirm=tables.analysis.confirm),
+        dict(study.step_flops),
     )  # fmt: skip
+
+
+def _host_of_task(task: Any) -> str | None:
+    """The host of a task that fits one kind only; None for others, and for tasks that are not known."""
+    name = task.get("name") if isinstance(task, dict) else task
+    return registry.tasks.get(name).host if isinstance(name, str) and name in registry.tasks else None
+
+
+def complete_pair(study: dict[str, Any]) -> None:
+    """Of a `[study]` table that the command line began, in place: the task that fits the host which was named, or the
+    host that the task fits, or `creep-cnn`."""
+    host = study.get("host")
+    name = host.get("name") if isinstance(host, dict) else host
+    if name is None:  # options may have been set before the name is known
+        name = _host_of_task(study.get("task")) or "creep-cnn"
+        study["host"] = {"name": name, **host} if host else name
+    elif "task" not in study:
+        owner = next((task.name for task in registry.tasks if task.host is not None and task.host == name), None)
+        study |= {"task": owner} if owner else {}
 
 
 _KNOWN = {
@@ -401,6 +482,7 @@ _KNOWN = {
     ("recipe",): list(Recipe.model_fields),
     ("design",): list(DesignTable.model_fields),
     ("tuning",): list(Tuning.model_fields),
+    ("analysis",): list(AnalysisTable.model_fields),
 }
 
 

@@ -22,24 +22,37 @@ if TYPE_CHECKING:
     from .results import StudyAnswer
 
 
-def effects(answer: StudyAnswer, table: Any, engine: Callable[..., Any], settings: Mapping[str, Any]) -> pd.DataFrame:
+def effects(
+    answer: StudyAnswer,
+    table: Any,
+    engine: Callable[..., Any],
+    settings: Mapping[str, Any],
+    given: tuple[list[Contrast], Mapping[str, str]] | None = None,
+) -> pd.DataFrame:
     """The table of effects by `engine` (`verdicts.effects`): of one estimand as it is, of both one after the other, the
     primary one first, with a column `primary`. Sentences say which estimand they are of, and of tuned arms what lies on
-    the edge of the search."""
+    the edge of the search.
+
+    given: (contrasts of the primary estimand, {cell: how it is named in them}) that are judged alone, as those of a
+    race's leader on fresh replicates. Without it the study's, and `leader` in the settings is of the primary estimand:
+    in the other one the entry that is ahead there leads, and is not run again.
+    """
     import pandas as pd
 
     study = answer.config
-    tuned = {cell.name: tuned_cell(study, cell) for cell in answer.cells}
-    edges = _edges(answer)
+    contrasts, called = given or (answer.contrasts, {cell.name: cell.name for cell in answer.cells})
+    by_task = study.tunes_itself is not None
+    tuned = {called[c.name]: by_task or tuned_cell(study, c) for c in answer.cells if c.name in called}
+    edges = {called[cell]: words for cell, words in _edges(answer).items() if cell in called}
     if not tuning.both(study):
-        whole = engine(table, answer.contrasts, tuned=tuned, **settings)
-        return _told(whole, answer.contrasts, edges, "")
+        return _told(engine(table, contrasts, tuned=tuned, **settings), contrasts, edges, "")
     assert study.tuning is not None
     frames = []
     first, second = study.tuning.reported()
-    for estimand in (first, second):
-        chosen = contrasts_of(study, answer.contrasts, answer.cells, estimand)
-        frame = engine(table, chosen, tuned=tuned, estimand=estimand, **settings)
+    for estimand in (first, second) if given is None else (first,):
+        chosen = contrasts_of(study, contrasts, answer.cells, estimand) if given is None else contrasts
+        here = settings if estimand == first else {**settings, "leader": None}
+        frame = engine(table, chosen, tuned=tuned, estimand=estimand, **here)
         words = (
             f"This is the {estimand} effect, the primary estimand of the study"
             if estimand == first

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import local
 from ..designs import Factorial
+from ..designs.automatic import OTHER_SIDE
 from ..errors import ConfigError
-from . import budget
+from . import budget, race, sensitivity
+from . import plan as planning
 from .config import Study, as_named
 from .tuned import tuning_notes
 
@@ -25,15 +27,34 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
         notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
     notes += _start_notes(answer, study)
-    if answer.resplit() is not None:
+    resplit = answer.resplit()
+    if resplit is not None and study.folds is not None:
+        notes.append(
+            f"Every {study.folds} replicates are one repetition of stratified {study.folds}-fold cross-validation, its "
+            "folds shared by all cells: each item is tested once a repetition. Intervals use the variance of the "
+            f"corrected repeated k-fold t test, n_test / n_train = {resplit:.3g}."
+        )
+    elif resplit is not None:
         notes.append(
             "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
             "intervals use the Nadeau-Bengio variance."
         )
-    notes += tuning_notes(answer)
+    if answer.fresh_items():
+        notes.append(
+            "Every replicate draws items of its own from the rule of the data, shared by all cells: replicates are "
+            "independent, and no interval is corrected for overlap."
+        )
+    notes += tuning_notes(answer) if study.tunes_itself is None else [study.tunes_itself]
     if study.task_name == "supervised":
         notes += budget.words(study, answer.cells)
-    notes += _factorial_notes(study)
+    notes += _design_notes(study)
+    notes += race.notes_of(study, answer.rows)
+    notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
+    notes += [
+        f"A control that means nothing here: {why}."
+        for name, why in planning.undefined_controls(study).items()
+        if OTHER_SIDE not in name  # that the nearest width is near enough is no news
+    ]
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
@@ -46,7 +67,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     return notes
 
 
-def _factorial_notes(study: Study) -> list[str]:
+def _design_notes(study: Study) -> list[str]:
     notes = []
     if isinstance(study.design, Factorial):
         factors = study.design.factors
@@ -57,15 +78,19 @@ def _factorial_notes(study: Study) -> list[str]:
                 "interactions are corrected for their number (Holm), their intervals are not. Where a main effect "
                 "depends on another factor, its simple effects at each of its levels stand beside it, uncorrected."
             )
+        notes += study.design.aliases()
         if study.controls and not study.design.controlled:
             notes.append(
                 "Main effects have no controls: a [[design.controlled]] table (factor, level) adds a contrast in which "
                 "controls take the swap's place."
             )
-        known = {c.swap for c in study.design.contrasts(False)}
+        known = {c.swap.partition(" (")[0] for c in study.design.contrasts(False)}
         unpaired = [f"{f}={x}" for f, levels in factors.items() for x in list(levels)[1:] if f"{f}={x}" not in known]
         if unpaired and len(factors) > 1:
             notes.append(f"Nothing can be told of {', '.join(unpaired)}: no trained cell is its partner.")
+    skipped = getattr(study.design, "skipped", None)
+    if skipped:
+        notes.append("Not tried: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")

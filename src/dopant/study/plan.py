@@ -11,14 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 from ..designs import Cell, Contrast
+from ..designs.automatic import ALL
 from ..errors import ConfigError
 from ..recipe import Recipe
-from ..registry import components
+from ..registry import components, tasks
 from . import budget, tuning
 from .config import Study, as_named
 from .draws import score_of
 from .files import used
 from .trial import FORMAT, Trial, canonical
+
+UNDEFINED = "not defined: "
+"""How a reason in `Study.unbuildable` begins where a control means nothing for its component, or is not needed."""
 
 
 def cells(study: Study) -> list[Cell]:
@@ -61,14 +65,18 @@ def _at_batch(cell: Cell, batch: int) -> Cell:
 
 
 def contrasts(study: Study) -> list[Contrast]:
-    """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason."""
-    missing = study.unbuildable
+    """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason.
+
+    Not so what was made for any component and means nothing for this one: `undefined_controls` has it.
+    """
+    missing, quiet = study.unbuildable, undefined_controls(study)
     found = [
         replace(
             contrast,
             controls=tuple(name for name in contrast.controls if name not in missing),
             missing_controls=(
-                *contrast.missing_controls, *(missing[name] for name in contrast.controls if name in missing)
+                *contrast.missing_controls,
+                *(missing[name].removeprefix(UNDEFINED) for name in contrast.controls if name in missing.keys() - quiet)
             ),
         )
         for contrast in study.design.contrasts(study.controls)
@@ -78,6 +86,14 @@ def contrasts(study: Study) -> list[Contrast]:
         name = baseline_cell(baseline).name
         found += [Contrast(name, name, reference, role="baseline") for reference in study.design.references()]
     return found
+
+
+def undefined_controls(study: Study) -> dict[str, str]:
+    """{cell: why there is none} of the controls that are made for any component and mean nothing for this one."""
+    if study.controls not in ALL:
+        return {}
+    found = study.unbuildable.items()
+    return {name: why.removeprefix(UNDEFINED) for name, why in found if why.startswith(UNDEFINED)}
 
 
 def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
@@ -98,6 +114,8 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
         "threads": recipe.threads,
         "files": used(files, cell, recipe, named),
     }
+    if study.folds is not None:
+        description["folds"] = study.folds
     if cell.baseline is not None:
         description["baseline"] = cell.baseline
     if recipe.regime == "freeze":  # which slots move is part of the question: all that the design fills, in every cell
@@ -115,11 +133,15 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
         describe(study, cell, replicate, recipe, files),
         cell.name,
         cell.level,
-        None if cell.baseline is not None else recipe.epochs,  # more epochs are nothing to a baseline
+        recipe.epochs if cell.baseline is None and _by_epochs(study) else None,  # more of them are nothing to others
         phase,
         recipe.device,
         extra,
     )
+
+
+def _by_epochs(study: Study) -> bool:
+    return study.task_name not in tasks or tasks.get(study.task_name).epochs
 
 
 def tuning_trials(
@@ -256,20 +278,26 @@ def unfinished(wanted: Iterable[Trial], rows: Iterable[Mapping[str, Any]]) -> li
 def wanted_trials(
     study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
 ) -> list[Trial]:
-    """Every trial that can be named by now: the tuning ones, and the main ones of cells that need none or whose own
-    are finished."""
+    """Every trial that can be named by now: the tuning ones, the main ones of cells that need none or whose own are
+    finished, and those that confirm the leader of a race."""
+    from .race import confirming_trials
+
     rows = list(rows)
     candidates = tuning_trials(study, files, rows, higher_is_better)
     chosen = choose(study, files, rows, higher_is_better)
-    trials = _once(t for found in candidates.values() for _, trials in found for t in trials)
-    return trials + main_trials(study, files, chosen, candidates.keys() - chosen.keys())
+    choosing = _once(t for found in candidates.values() for _, trials in found for t in trials)
+    main = main_trials(study, files, chosen, candidates.keys() - chosen.keys())
+    return choosing + main + confirming_trials(study, main, rows)
 
 
 def total(study: Study, rows: Iterable[Mapping[str, Any]] = ()) -> int:
-    """How many trials the whole study is at most, tuning included: a tuned arm may come to share those of another
-    cell. Cells that share theirs in any case are counted once, and so are equal draws among the store's rows."""
+    """How many trials the whole study is at most, with tuning and the confirmation of a race's leader: a tuned arm may
+    come to share those of another cell. Cells that share theirs in any case are counted once, and so are equal draws
+    among the store's rows."""
+    from .race import most
+
     fixed, tuned = _kinds(study)
-    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study, rows)
+    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study, rows) + most(study)
 
 
 def distinct(study: Study, rows: Iterable[Mapping[str, Any]] = ()) -> int:
@@ -298,18 +326,20 @@ def changed(
     study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
 ) -> list[str]:
     """What of the trials that exist the study would change: one sentence a difference; empty when it only grows."""
+    from .race import shrunk
+
     rows = list(rows)
     wanted = wanted_trials(study, rows, files, higher_is_better)
     ids = {t.id for t in wanted}
     longest = max((row["epochs"] or 0 for row in rows), default=0) if study.recipe.budget != "cost" else 0
     if study.recipe.epochs < longest:  # they stand outside the identity, so that they can grow; they cannot shrink
         return [f"recipe.epochs: was {longest}, is now {study.recipe.epochs}; trials can be continued, not shortened"]
-    most = max((row["replicate"] + 1 for row in rows), default=0)
+    most = max((row["replicate"] + 1 for row in rows if row["phase"] == "main"), default=0)
     if study.replicates < most:
         return [f"study.replicates: was {most}, is now {study.replicates}; take {most} or more, nothing is deleted"]
-    shorter = budget.shortened(wanted, rows)
-    if shorter:
-        return shorter
+    fewer = shrunk(study, rows) or budget.shortened(wanted, rows)
+    if fewer:
+        return fewer
     by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
     by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
     named = {t.cell for t in wanted if t.phase == "main"} | {c for t in wanted for c, _ in t.extra.get("also", ())}
@@ -330,7 +360,9 @@ def changed(
             found[f"tuning: {row['cell']} would choose again, among more candidates, and has reported trials"] = None
         elif new is None:
             label = (
-                f"{row['cell']}, replicate {row['replicate']}" if row["replicate"] >= 0 else f"{row['cell']}, tuning"
+                f"{row['cell']}, replicate {row['replicate']}"
+                if row["phase"] == "main"
+                else f"{row['cell']}, {'fresh replicates' if row['phase'] == 'confirm' else row['phase']}"
             )
             found[f"{label} has results but is no part of the study now"] = None
         else:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
-from . import estimands
+from . import estimands, race, sensitivity, shapley
 from . import plan as planning
 from .answer import Answer, write_text
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
+from .scored import failure_value_of, metric_of
+from .scored import higher_is_better_of as higher_is_better_of
+from .scored import status_of as status_of
 from .store import Store
 from .tuned import best_of_k, searched_settings, tuning_summary
 
@@ -29,7 +32,8 @@ PLACES = ("trial", "cell", "level", "replicate", "status", "attempts", "reason",
 class StudyAnswer(Answer):
     """The answer of a study's folder. Made by `dp.run` and `dp.load`; unfinished studies answer with what they have.
 
-    tuning: the trials that chose among candidates, as `trials`. store: the folder's store.
+    tuning: the trials that chose among candidates, as `trials`; confirming: those that run a race's leader again.
+    store: the folder's store.
     """
 
     folder: Path
@@ -47,12 +51,7 @@ class StudyAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """The store's rows of trials that belong to the study as it is now; one for each cell that a trial answers
         for."""
-        found = []
-        for row in self.store.rows():
-            found.append(row)
-            for cell, level in (row["extra"] or {}).get("also", ()):
-                found.append({**row, "cell": cell, "level": level})
-        return found
+        return [dict(row) for row in race.spread_out(self.store.rows())]
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
@@ -71,6 +70,11 @@ class StudyAnswer(Answer):
     def best_of_k(self) -> pd.DataFrame:
         """The validation score that each arm's best of k draws is expected to have; see `dopant.study.tuned`."""
         return best_of_k(self)
+
+    @functools.cached_property
+    def confirming(self) -> pd.DataFrame:
+        """The trials of a race's leader, its reference and its controls on fresh replicates, as `trials`."""
+        return self._table(race.PHASE)
 
     def _table(self, phase: str) -> pd.DataFrame:
         import pandas as pd
@@ -151,6 +155,22 @@ class StudyAnswer(Answer):
         return costs.reset_index()
 
     @functools.cached_property
+    def dimensions(self) -> pd.DataFrame:
+        """One row per cell and swapped slot: trainable numbers and effective dimension as it starts, the fields of
+        `DimensionProbe`; of the first replicate that has them."""
+        import pandas as pd
+
+        from ..evaluation.dimension_probe import DimensionProbe, of_metrics
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.rows, key=lambda r: r["replicate"]):
+            probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
+            if probes:
+                found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
+        records = [record for cell in self.cells for record in found.get(cell.name, [])]
+        return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
+
+    @functools.cached_property
     def gradients(self) -> pd.DataFrame:
         """One row per cell and circuit in it: its gradients at random starts, `GradientProbe`'s fields and ratio.
 
@@ -174,48 +194,74 @@ class StudyAnswer(Answer):
     @functools.cached_property
     def metric(self) -> tuple[str, str, bool]:
         """(name, column of `trials`, whether higher is better) of the primary metric."""
-        try:
-            name: str | None = self.config.primary_metric
-        except UnknownName:
-            name = None
-        if self.config.task_name == "custom" and not self.config.metric:
-            first = [c for row in self.rows for c in row["metrics"] or {} if not c.startswith("cost_")]
-            name = first[0] if first else "accuracy"
-        name = name or "accuracy"
-        bare = name.removeprefix("test_")
-        if f"test_{bare}" in self.trials:
-            return bare, f"test_{bare}", higher_is_better_of(bare)
+        name, column, higher = metric_of(self.config, self.rows)
         scored = self._done("trial").any() and self.config.task_name == "custom"
-        if scored and name not in self.trials:
+        if scored and column not in self.trials:
             known = [c for c in self.trials.columns if not c.startswith("cost_") and c not in PLACES]
             near = hint(nearest(name, known)) or f"; known: {', '.join(known)}"
             raise ConfigError(f"study.metric: no trial has {name!r}{near}")
-        return name, name, higher_is_better_of(name)
+        return name, column, higher
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
         """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`. Where both
         estimands are reported, every contrast under each, the primary one first (column `primary`)."""
+        return self._effects()
+
+    @functools.cached_property
+    def complete_cases(self) -> pd.DataFrame:
+        """`effects` without the pairs of failed trials, of the effects that have some: a sensitivity analysis."""
+        return sensitivity.rows_of(self.effects, lambda: self._effects(complete_cases=True))
+
+    def _effects(self, complete_cases: bool = False) -> pd.DataFrame:
         import pandas as pd
 
+        leader = race.leader(self.config, self.rows)
+        found = self._judged("main", leader=leader and leader.cell, complete_cases=complete_cases)
+        if leader is None or not len(self.confirming):
+            return found
+        fresh = self._judged(race.PHASE, race.contrast_of(leader), complete_cases=complete_cases)
+        return pd.concat([found, fresh], ignore_index=True) if len(fresh) else found
+
+    def _judged(self, phase: str, given: race.Renamed | None = None, **settings: Any) -> pd.DataFrame:
+        """The effects by the trials of one phase. given: (contrasts, {cell: how it is named in them}) instead of the
+        study's."""
         from . import verdicts
 
         name, column, higher = self.metric
-        trials = self.trials
+        called = {cell.name: cell.name for cell in self.cells} if given is None else given[1]
+        items = self._items(name, phase)
+        settings |= {
+            "metric": column, "higher_is_better": higher, "margin": self.config.margin,
+            "failure_value": self.failure_value(name), "resplit": self.resplit(),
+            "tier": {called[c]: v for c, v in self._tier().items() if c in called},
+            "items": None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
+            "same_items": self.resplit() is None and not self.fresh_items(),
+        }  # fmt: skip
+        return estimands.effects(self, self._scores(phase, column, called), verdicts.effects, settings, given)
+
+    def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
+        import pandas as pd
+
+        trials: Any = self.trials if phase == "main" else self.confirming
+        trials = trials[trials["cell"].isin(list(called))]
         value = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
-        table = pd.DataFrame(
+        return pd.DataFrame(
             {
-                "arm": trials["cell"], "replicate": trials["replicate"],
+                "arm": trials["cell"].map(dict(called)), "replicate": trials["replicate"],
                 "status": [self._said[trial] for trial in trials["trial"]],
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
-        settings = {
-            "metric": column, "higher_is_better": higher, "margin": self.config.margin,
-            "failure_value": self.failure_value(name), "resplit": self.resplit(), "tier": self._tier(),
-            "items": self._items(name), "same_items": self.resplit() is None,
-        }  # fmt: skip
-        return estimands.effects(self, table, verdicts.effects, settings)
+
+    @functools.cached_property
+    def shapley(self) -> pd.DataFrame:
+        """How a factorial's differences are shared among its factors: a description, see `study.shapley`."""
+        from .pairs import Scores
+
+        name, column, higher = self.metric
+        table = self._scores("main", column, {cell.name: cell.name for cell in self.cells})
+        return shapley.of_factorial(self.config.design, Scores.read(table, higher, self.failure_value(name)))
 
     @functools.cached_property
     def verdicts(self) -> list[str]:
@@ -233,15 +279,16 @@ class StudyAnswer(Answer):
         """n_test / n_train where each replicate draws a split of its own."""
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
-        return float(self._done("n_test").iloc[0]) / float(self._done("n_train").iloc[0])
+        return float((self._done("n_test") / self._done("n_train")).mean())  # folds differ in size by an item
+
+    def fresh_items(self) -> bool:
+        """Whether every replicate drew items of its own from a rule."""
+        return bool(len(self._done("fresh_items"))) and bool(self._done("fresh_items").iloc[0])
 
     def failure_value(self, name: str) -> float:
         """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
         classes = self._done("classes")
-        try:
-            return registry.metrics.get(name).failure(int(classes.iloc[0]) if len(classes) else None)
-        except UnknownName:
-            return 0.0 if higher_is_better_of(name) else float("inf")
+        return failure_value_of(name, int(classes.iloc[0]) if len(classes) else None)
 
     def _tier(self) -> dict[str, str]:
         """{cell: tier of evidence}; a cell without a circuit is classical."""
@@ -252,10 +299,10 @@ class StudyAnswer(Answer):
             tiers |= {str(cell): tier for cell, tier in pairs if isinstance(tier, str)}
         return tiers
 
-    def _items(self, name: str) -> dict[tuple[str, int], Any] | None:
+    def _items(self, name: str, phase: str = "main") -> dict[tuple[str, int], Any] | None:
         found = {}
         for row in self.rows:
-            if row["phase"] == "main" and row["state"] == "done":
+            if row["phase"] == phase and row["state"] == "done":
                 items = self.store.items(row["id"])
                 if name in items:
                     found[row["cell"], row["replicate"]] = items[name]
@@ -279,8 +326,12 @@ class StudyAnswer(Answer):
     def provenance(self) -> dict[str, Any]:
         path = self.folder / "provenance.json"
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        reads = self._done("test_reads", once=True)
-        return record | {"test_set_reads": int(reads.sum()) if len(reads) else 0}
+        every = [self._done("test_reads", once=True)]
+        fresh: Any = self.confirming
+        if "test_reads" in fresh:
+            every.append(fresh.loc[fresh["status"] == "done"].drop_duplicates("trial")["test_reads"].dropna())
+        reads = [value for part in every for value in part]
+        return record | {"test_set_reads": int(sum(reads)) if reads else 0}
 
     @property
     def preface(self) -> list[Any]:
@@ -290,12 +341,20 @@ class StudyAnswer(Answer):
         return blocks_of(self)
 
     @property
+    def decided(self) -> dict[str, str]:
+        """The analysis as the study's file has it, with the level and the power that it is meant at."""
+        table = self.study.get("analysis", {})
+        fixed = {key: f"{table[key]:g}" for key in ("alpha", "power") if key in table}
+        return table.get("plan", {}) | fixed if table.get("plan") else {}
+
+    @property
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers."""
         return notes_of(self)
 
     def write_tables(self) -> None:
-        """effects.csv and trials.csv in the study's folder; of a tuned study tuning.csv and best-of-k.csv too."""
+        """effects.csv, trials.csv and, of a race, confirming.csv in the study's folder; of a tuned study tuning.csv and
+        best-of-k.csv too."""
         effects = self.effects.copy()
         effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
         write_text(self.folder / "effects.csv", effects.to_csv(index=False))
@@ -303,6 +362,8 @@ class StudyAnswer(Answer):
         if self.config.tuning is not None:
             write_text(self.folder / "tuning.csv", self.tuning_summary.to_csv(index=False))
             write_text(self.folder / "best-of-k.csv", self.best_of_k.to_csv(index=False))
+        if len(self.confirming):
+            write_text(self.folder / "confirming.csv", self.confirming.to_csv(index=False))
 
     def model(self, trial_id: str, host: Any = None) -> nn.Module:
         """The trained network of a finished trial, in eval mode on the CPU.
@@ -347,31 +408,14 @@ def whole_counts(study: Study, counts: Mapping[str, int], rows: list[dict[str, A
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 
-def status_of(row: Mapping[str, Any]) -> str:
-    """The store's state, but "lost" for what says nothing of the cell: a crash, or an error of the code.
-
-    Only a failure that the task itself declared, such as a loss that is not finite, is a result.
-    """
-    lost = row["state"] == "failed" and str(row["reason"]).startswith(("crashed", "error"))
-    return "lost" if lost else row["state"]
-
-
-def higher_is_better_of(name: str) -> bool:
-    """As registered, also for `test_NAME`, `validation_NAME`, …; by its words for a name that nobody registered."""
-    for known in (name, *(name.removeprefix(p) for p in ("test_", "validation_", "val_", "train_"))):
-        if known in registry.metrics:
-            return registry.metrics.get(known).higher_is_better
-    if {"nll", "ppl", "rmse", "wer", "cer", "fid"} & set(name.lower().replace("-", "_").split("_")):
-        return False
-    return not any(word in name for word in ("loss", "error", "mse", "mae", "perplexity"))
-
-
 def load_study(folder: Path) -> Study:
     """The study of a folder; StoreError when it is not one."""
     path = Path(folder) / "study.toml"
     if not path.is_file():
         raise StoreError(f"{str(folder)!r} is not a study: it has no study.toml")
-    return from_tables(read_toml(path))
+    study = from_tables(read_toml(path))
+    # written before controls were made for any component: those that were declared are all that there are
+    return study.with_(controls="declared") if study.controls is True else study
 
 
 def load(folder: str | Path) -> StudyAnswer:

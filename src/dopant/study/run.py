@@ -15,23 +15,26 @@ from typing import Any
 from torch.utils import _pytree as pytree
 
 from .. import designs, local, pretrained, registry
-from ..designs import Factorial, Ladder
-from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
+from ..designs import Design
+from ..designs.automatic import ALL
+from ..errors import ConfigError, DoesNotFit, DopantError, NotDefined, SlotMismatch, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
 from . import budget, forecast, provenance, tuning
 from . import plan as planning
 from .answer import write_text
 from .config import Study, Tuning, as_named
+from .decided import AnalysisTable, change_notes
 from .files import by_name, sums
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
+from .settle import settled
 from .trial import identify
 
 ENGINES = ("local",)
 
 
 def run(
-    study_or_design: Study | Ladder | Factorial,
+    study_or_design: Study | Design,
     *,
     data: Any = None,
     recipe: Recipe | None = None,
@@ -43,6 +46,8 @@ def run(
     metric: str | None = None,
     tuning: Tuning | Mapping[str, Any] | None = None,
     baselines: Sequence[Any] | None = None,
+    folds: int | None = None,
+    analysis: AnalysisTable | Mapping[str, Any] | None = None,
     name: str | None = None,
     train: Callable | str | None = None,
     sample: Any = None,
@@ -59,7 +64,8 @@ def run(
     """Run a study, or go on with it; returns its Answer.
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
-    baselines: whole other models on the same splits, by name or as {"name": …, options}.
+    baselines: whole other models on the same splits, by name or as {"name": …, options}. folds, analysis: as of a
+    dp.Study.
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
@@ -68,7 +74,7 @@ def run(
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
-    if not isinstance(study_or_design, (Study, Ladder, Factorial)):
+    if not isinstance(study_or_design, Study) and not designs.is_design(study_or_design):
         raise ConfigError(
             f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
             "dp.run(dp.Ladder(model).level(slot='component'), …)"
@@ -81,8 +87,10 @@ def run(
         registry.load_file(file)
     study = _study(
         study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
-        protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines,
+        protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines, folds=folds, analysis=analysis,
     )  # fmt: skip
+    # a folder says which controls were made: those that a later version adds were none of an earlier study's
+    study = study.with_(controls="all") if study.controls is True else study
     study = _in_process_names(study, train, sample)
     study, starts, problems = _with_start(study, checkpoint)
     references = study.references()
@@ -96,6 +104,7 @@ def run(
     problems += _unasked(study, train)
     if problems:
         raise ConfigError(list(dict.fromkeys([*problems, *_unknown_slots(study)])))
+    study = settled(study)
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
@@ -167,6 +176,7 @@ def _unasked(study: Study, train: Any) -> list[str]:
             found += [f"train: {problem}" for problem in error.problems]
     if (
         not study.design.fillings()
+        and not getattr(study.design, "unsettled", False)
         and study.task_name in registry.tasks
         and registry.tasks.get(study.task_name).networks
     ):
@@ -233,7 +243,7 @@ def in_process(study: Study) -> bool:
     )
 
 
-def _study(value: Study | Ladder | Factorial, **given: Any) -> Study:
+def _study(value: Study | Design, **given: Any) -> Study:
     study = value if isinstance(value, Study) else Study(design=value)
     if isinstance(given.get("tuning"), Mapping):
         given["tuning"] = Tuning.read(given["tuning"])
@@ -340,6 +350,8 @@ def check(
         filled, found, need = model, [], None
         if cell.swaps:
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
+            if filled is not None and not found and cell.control_kind == "same capacity" and study.controls in ALL:
+                found = [SlotMismatch(why) for why in _unmatched(filled, cell)]
         if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
             if study.recipe.regime == "freeze":
                 filled = copy_module(filled)
@@ -353,7 +365,9 @@ def check(
         if found and cell.role == "control" and (errors or cell.drop_in):
             continue  # what its level says already, or its tuned self
         if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
-            unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
+            undefined = planning.UNDEFINED if all(isinstance(error, NotDefined) for error in found) else ""
+            told = "; ".join(dict.fromkeys(str(error) for error in found))
+            unbuildable[cell.name] = f"{undefined}{cell.control}: {told}"
         else:
             errors += found
         if not found:
@@ -370,6 +384,13 @@ def _keep(needs: dict[str, dict[str, int]] | None, name: str, need: dict[str, in
     """Of a cell and its searched candidates the one that needs most."""
     if needs is not None and need is not None and need["memory"] >= needs.get(name, {}).get("memory", 0):
         needs[name] = need
+
+
+def _unmatched(filled: Any, cell: designs.Cell) -> list[str]:
+    """Why the control of a cell is not of its component's capacity: one line for each slot, none where it is."""
+    slots = [slot for slot, spec in cell.swaps.items() if spec["component"] == cell.control]
+    told = [(slot, getattr(m, "unmatched", None)) for slot in slots for m in filled.get_submodule(slot).modules()]
+    return [f"slot {slot!r}: {why}" for slot, ask in told if callable(ask) and (why := ask())]
 
 
 def higher_is_better(study: Study) -> bool:
@@ -398,11 +419,7 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
                 + [f"  {line}" for line in shown]
                 + ["take the old settings, or begin another study beside it: --fork NAME (dp.run(…, fork='NAME'))"]
             )
-        if old.margin != study.margin and any(r["state"] == "done" for r in rows):
-            done = sum(r["state"] == "done" for r in rows)
-            notes.append(
-                f"The margin was changed from {old.margin} to {study.margin} after {done} trials had finished."
-            )
+        notes += change_notes(old, study, sum(r["state"] == "done" for r in rows))
     else:
         store = Store.create(folder)
     import tomli_w
@@ -419,7 +436,9 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
     rows = Store.open(folder).rows()
-    wanted = {t.id: t.epochs for t in planning.wanted_trials(study, rows, files, higher_is_better(study))}
+    # Without the fresh replicates of a race, whose leader is chosen anew here; they are kept where it is the same.
+    chosen_anew = [row for row in rows if row["phase"] != "confirm"]
+    wanted = {t.id: t.epochs for t in planning.wanted_trials(study, chosen_anew, files, higher_is_better(study))}
     store = Store.create(target)
     for row in rows:
         asked = wanted.get(row["id"])

@@ -111,10 +111,14 @@ def _run_one(
         return False
     except TrialFailed as error:
         return _fail(store, lease, error.reason, str(error), keeper.warnings)
-    except (StoreError, ConfigError, UnknownName, DataMissing, KeyboardInterrupt):
+    except (StoreError, UnknownName, DataMissing, KeyboardInterrupt):
         _give_back(store, lease)
         raise
     except BaseException as error:
+        # Where steps were made the request could be run: it is the numbers of this trial that were refused.
+        if isinstance(error, ConfigError) and not keeper.current():
+            _give_back(store, lease)
+            raise
         if isinstance(error, OSError) and _of_the_disk(error, store.folder):
             _give_back(store, lease)
             raise StoreError(

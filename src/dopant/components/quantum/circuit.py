@@ -21,14 +21,15 @@ from ...registry import component
 from ._dressed import Start
 from .reupload_linear import refuse_linear
 
-Encoding = Literal["angle", "angle-x", "z", "zz", "iqp"]
+Encoding = Literal["angle", "angle-x", "z", "zz", "iqp", "amplitude"]
 Ansatz = Literal["strongly-entangling", "basic", "efficient-su2", "real-amplitudes", "su4-brickwall"]
-ENCODINGS: dict[str, Callable[[int], Circuit]] = {
+ENCODINGS: dict[str, Callable[..., Circuit]] = {
     "angle": templates.angle_encoding,
     "angle-x": lambda n: templates.angle_encoding(n, "x"),
     "z": lambda n: templates.z_feature_map(n, 1),
     "zz": lambda n: templates.zz_feature_map(n, 1),
     "iqp": templates.iqp_feature_map,
+    "amplitude": templates.amplitude_encoding,
 }
 ANSATZES: dict[str, Callable[[int], Circuit]] = {
     "strongly-entangling": lambda n: templates.strongly_entangling_layers(n, 1),
@@ -37,7 +38,10 @@ ANSATZES: dict[str, Callable[[int], Circuit]] = {
     "real-amplitudes": lambda n: templates.real_amplitudes(n, 1),
     "su4-brickwall": lambda n: templates.su4_brickwall(n, 1),
 }
-CONTROLS = ["frozen", "bottleneck-mlp", "random-features", "linear-residual", "matched-start"]
+CONTROLS = [
+    "frozen", "bottleneck-mlp", "random-features", "linear-residual", "matched-start", "fourier-series", "unentangled",
+    "dephased", "input-treatment-only", "bounded-output-only",
+]  # fmt: skip
 
 
 class DressedCircuit(nn.Module):
@@ -85,8 +89,10 @@ class _Nothing(nn.Module):
         return rows[:, :0]
 
 
-def built(circuit: Any, qubits: int, layers: int, encoding: str, ansatz: str, reupload: bool) -> Circuit:
-    """The circuit that the options mean. ConfigError or UnknownName for what is none."""
+def built(circuit: Any, qubits: int, layers: int, encoding: str, ansatz: str, reupload: bool,
+          width: int | None = None) -> Circuit:  # fmt: skip
+    """The circuit that the options mean. width: of the inputs, all of which amplitudes take where there is room.
+    ConfigError or UnknownName for what is none."""
     if isinstance(circuit, Circuit):
         return circuit
     if isinstance(circuit, str):
@@ -109,10 +115,11 @@ def built(circuit: Any, qubits: int, layers: int, encoding: str, ansatz: str, re
     for name, value, most in (("qubits", qubits, 24), ("layers", layers, 10_000)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise ConfigError(f"{name}={value!r}: take a whole number from 1 to {most}")
-    encode, block = ENCODINGS[encoding](qubits), ANSATZES[ansatz](qubits)
+    block, amplitude = ANSATZES[ansatz](qubits), encoding == "amplitude"
+    encode = ENCODINGS[encoding](qubits, **({"features": min(width, 1 << qubits)} if width and amplitude else {}))
     found = encode
     for layer in range(layers):
-        if layer and reupload:
+        if layer and reupload and not amplitude:  # amplitudes are what qubits start with
             found = found.compose(encode)
         found = found.compose(block)
     return found
@@ -129,7 +136,12 @@ def _filled(old: nn.Module, signature: Any, name: str, found: Circuit, measure: 
                           generator=generator, device=old.weight.device, dtype=old.weight.dtype)  # fmt: skip
 
 
-@component("circuit", fills=refuse_linear, controls=CONTROLS, examples=({"qubits": 3}, {"qubits": 2, "layers": 1}))
+@component(
+    "circuit",
+    fills=refuse_linear,
+    controls=CONTROLS,
+    examples=({"qubits": 3}, {"qubits": 2, "layers": 1}, {"qubits": 2, "layers": 1, "encoding": "amplitude"}),
+)
 def circuit(
     old: nn.Module,
     signature: Any,
@@ -146,14 +158,16 @@ def circuit(
     """A parameterised circuit between linear maps: encoding and ansatz `layers` times, exact expectations.
 
     Fills Linear; (..., in) -> (..., out). The maps are there where widths differ: in -> features, measured -> out.
-    encoding: "angle" (RY), "angle-x" (RX), "z", "zz", "iqp". ansatz: "strongly-entangling", "basic", "efficient-su2",
+    encoding: "angle" (RY), "angle-x" (RX), "z", "zz", "iqp", or "amplitude": up to 2^qubits inputs, divided by their
+    norm, are the amplitudes of the start, once, whatever reupload says; no map stands before them where there is room
+    for all, and a row of zeros is a ConfigError. ansatz: "strongly-entangling", "basic", "efficient-su2",
     "real-amplitudes", "su4-brickwall". reupload=false encodes once, before the first layer. measure: "z", "x", "y",
     "probabilities", Pauli strings. circuit: any dopant.quantum.Circuit instead (from Python), or OpenQASM 3, as text or
     the path of its file, whose inputs x_0, … are features and w_0, … weights.
     Cost: O(batch * 2^qubits) a rotation. Source: Mari et al. 2020, arXiv 1912.08278.
     Raises SlotMismatch where the slot is no linear layer of real numbers, ConfigError for options that cannot be.
     """
-    found = built(circuit, qubits, layers, encoding, ansatz, reupload)
+    found = built(circuit, qubits, layers, encoding, ansatz, reupload, getattr(old, "in_features", None))
     return _filled(old, signature, "circuit", found, measure, None, generator)
 
 
@@ -179,5 +193,5 @@ def circuit_shots(
     simulated is the noise of outputs, not that of gradients taken on a device.
     Everything else, and what is raised, as in `circuit`.
     """
-    found = built(circuit, qubits, layers, encoding, ansatz, reupload)
+    found = built(circuit, qubits, layers, encoding, ansatz, reupload, getattr(old, "in_features", None))
     return _filled(old, signature, "circuit-shots", found, measure, shots, generator)

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from ..._precision import no_autocast
 from ...errors import ConfigError, SlotMismatch
+from ...quantum.exponential import hermitian_exp_column
+from ...quantum.pauli import pauli_sum
 from ...registry import component
 from ._draw import normal
-from ._exponential import hermitian_exp_column
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from .pauli import pauli_sum
 
 _QUBITS = 2
 _STRINGS = 4**_QUBITS - 1
@@ -149,12 +149,15 @@ class FlippedQuanv(StateLayer, KernelConv):
 
         Made in double precision: single precision eigenvectors are off the norm by up to 1e-6, and hardly faster.
         """
-        generator = pauli_sum(doubled(self.angles))
-        if self.angles.is_complex():
+        return self._state_of(self.angles)
+
+    def _state_of(self, angles: torch.Tensor) -> torch.Tensor:
+        generator = pauli_sum(doubled(angles))
+        if angles.is_complex():
             column = torch.linalg.matrix_exp(1j * generator)[..., 0]
         else:
             column = hermitian_exp_column(generator)
-        return column.to(self.angles.dtype.to_complex())
+        return column.to(angles.dtype.to_complex())
 
     def kernel(self) -> torch.Tensor:
         return self._kernel_of(self.state())

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from . import passes as p
-from .kinds import ROTATE, SHARED, START
+from .kinds import GIVEN, ROTATE, SHARED, START
 from .vectors import load, spread, total
 
 TURN = 2.0 * np.pi
@@ -121,8 +121,8 @@ def kept_lanes(kept, sampled, cos, sin, tan):
 
 @_part
 def run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre, tim):
-    """All operations on the chunk `psi` (2 * rows)."""
-    if ops.shape[0] == 0 or ops[0, 0] != START:
+    """All operations on the chunk `psi` (2 * rows), which holds the start states where they are given."""
+    if ops.shape[0] == 0 or (ops[0, 0] != START and ops[0, 0] != GIVEN):
         p.clear(psi, 0, 2 * rows)
         p.store(psi, 0, spread(psi.dtype.type(1)))
     for o in range(ops.shape[0]):
@@ -144,7 +144,7 @@ def run_forward(ops, idx, pat, rows, psi, cos, sin, tan, scale, pcos, psin, tre,
                     p.rotate3(psi, base, idx, b, d, tan, c, s)
         elif kind == SHARED:
             p.phase_shared(psi, rows, pcos, psin, a)
-        else:
+        elif kind != GIVEN:
             p.phase_table(tre, tim, a, cos, sin, c)
             p.phase_sample(psi, rows, pat, b, tre, tim)
 
@@ -170,7 +170,7 @@ def run_backward(
                     p.back3(psi, lam, base, idx, b, d, tan, grad, c, s)
         elif kind == SHARED:
             p.phase_shared_back(psi, lam, rows, pcos, psin, a, pgrad)
-        else:
+        elif kind != GIVEN:
             p.phase_table(tre, tim, a, cos, sin, c)
             p.clear(bucket, 0, 1 << a)
             p.phase_sample_back(psi, lam, rows, pat, b, tre, tim, bucket)
@@ -181,6 +181,7 @@ def run_backward(
 def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pcos, psin, rows, scales, lanes, lo, hi,
             keep, states, kept, out, tiny):  # fmt: skip
     """Samples of chunks lo … hi - 1. keep: the state of chunk c stays in states[c], else states[0] is used for all.
+    Start states that are given lie in states[c] before, with keep.
 
     out (batch, outputs): expectations of the Z strings of mops (strings, offset in pat, first column).
     """
@@ -213,11 +214,13 @@ def forward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, features, pco
 @_jit
 def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin,
              rows, scales,
-             lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny):  # fmt: skip
+             lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, gstart, pgrad, largest,
+             tiny):  # fmt: skip
     """Derivatives for chunks lo … hi - 1, added to gfeatures (batch, f), gweights (w,) and pgrad (tables * rows).
 
     gout (batch, outputs) for the Z strings of mops, or lams (chunks, 2 * rows * lanes) where the state itself was
-    given out (mops empty). States are read, not changed.
+    given out (mops empty). States are read, not changed. gstart: the derivatives by given start states, as `lams`, or
+    empty.
     """
     dtype = states.dtype
     nrows = sampled.size
@@ -251,6 +254,8 @@ def backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, 
                 p.clear(grad, r, 1)
         run_backward(ops, idx, pat, rows, psi, lam, cos, sin, tan, scale, pcos, psin, tre, tim, bucket, work,
                      prefix, grad, pgrad)  # fmt: skip
+        if gstart.shape[0]:
+            p.copy(lam, 0, gstart[chunk], 2 * rows)
         # rows that all samples share are added up over some chunks first
         flush = (chunk - lo) % FLUSH == FLUSH - 1 or chunk == hi - 1
         for r in range(nrows):
@@ -300,10 +305,11 @@ def forward_alone(base, groups, tables, wptr, widx, wcoef, weights, ops, idx, pa
 
 @_jit
 def backward_alone(groups, tables, ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features,
-                   pcos, psin, rows, scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad,
-                   largest, tiny):  # fmt: skip
+                   pcos, psin, rows, scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, gstart,
+                   pgrad, largest, tiny):  # fmt: skip
     """backward and shared_gradients as one call, where there is one block."""
     backward(ops, idx, pat, mops, half, sampled, fptr, fidx, fcoef, wptr, widx, wcoef, features, pcos, psin, rows,
-             scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, pgrad, largest, tiny)  # fmt: skip
+             scales, lanes, lo, hi, states, kept, gout, lams, gfeatures, gweights, gstart, pgrad, largest,
+             tiny)  # fmt: skip
     if tables:
         shared_gradients(pgrad, groups, pat, rows, wptr, widx, wcoef, gweights)

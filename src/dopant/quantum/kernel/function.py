@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import statevector
+from .._transforms import several
 from ..observables import measurement, of_state
 from . import engine
 from .loading import DTYPES
@@ -25,14 +26,16 @@ _BLOCK_WORK, _MOST_BLOCKS = 1 << 19, 8
 
 
 class Run(torch.autograd.Function):
-    """(plan, wants state, keep, features (batch, f), weights (w,)) -> expectations (batch, strings) or states
-    (batch, 2^n). Features and weights are of one dtype. keep: whether a backward may follow."""
+    """(plan, wants state, keep, features (batch, f), weights (w,), start) -> expectations (batch, strings) or states
+    (batch, 2^n). Features and weights are of one dtype. keep: whether a backward may follow. start: where the plan
+    wants one, real (batch, 2^n), else None."""
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, wants_state: bool, keep: bool, features: torch.Tensor, weights: torch.Tensor
-    ) -> torch.Tensor:
-        keep = keep or wants_state
+        ctx: Any, plan: Plan, wants_state: bool, keep: bool, features: torch.Tensor, weights: torch.Tensor,
+        start: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        keep = keep or wants_state or plan.given
         x = _numbers(features)
         batch, dtype = x.shape[0], x.dtype
         shape = _shape(plan, batch, dtype)
@@ -45,6 +48,8 @@ class Run(torch.autograd.Function):
         out = np.empty((batch, len(plan.words)), dtype)
         states = np.empty((shape.chunks if keep else len(blocks), 2 * rows * lanes), dtype)
         kept = np.empty((shape.chunks if keep else 1, 3 * lanes * plan.sampled_rows), dtype)
+        if start is not None:
+            _into_chunks(start.detach(), torch.from_numpy(states).view(shape.chunks, 2, rows, lanes))
 
         if len(blocks) == 1:
             engine.forward_alone(plan.base, plan.groups, plan.tables, plan.wptr, plan.widx, plan.wcoef, w, plan.ops,
@@ -65,7 +70,8 @@ class Run(torch.autograd.Function):
             _each(work, len(blocks))
         if keep:
             # saved as tensors, so that they are freed after the backward, and by whoever packs saved tensors
-            ctx.save_for_backward(features, weights, torch.from_numpy(states), torch.from_numpy(kept))
+            own = () if start is None else (start,)
+            ctx.save_for_backward(features, weights, torch.from_numpy(states), torch.from_numpy(kept), *own)
             ctx.made = (plan, wants_state, shape, half, cos, sin)
         if wants_state:
             return _gathered(states, plan, shape.chunks, batch, lanes)
@@ -75,14 +81,17 @@ class Run(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
         (grad,) = grads
         features, weights, *made = ctx.saved_tensors  # says so where one was changed in place
+        start = made.pop() if len(made) > 2 else None
         plan, wants_state, shape, half, cos, sin = ctx.made
-        if torch.is_grad_enabled():
-            return None, None, None, *_again(plan, wants_state, features, weights, grad)
+        if torch.is_grad_enabled() or several(grad):
+            return None, None, None, *_again(plan, wants_state, features, weights, start, grad)
         x, (states, kept) = _numbers(features), (t.numpy() for t in made)
         lanes, tiny, blocks, rows = shape.lanes, shape.tiny, shape.blocks, plan.rows
         gx = np.zeros(x.shape, x.dtype)
         gw = np.zeros((len(blocks), plan.circuit.weights))
         pgrad = np.zeros((len(blocks), plan.tables * rows))
+        wanted = start is not None and ctx.needs_input_grad[5]
+        gs = np.empty((shape.chunks if wanted else 0, 2 * rows * lanes), x.dtype)
         if wants_state:
             lams, gout, mops = _scattered(grad, plan, shape.chunks, lanes, x.dtype), _none(x.dtype), plan.mops[:0]
         else:
@@ -92,22 +101,23 @@ class Run(torch.autograd.Function):
             total = gw[0]
             engine.backward_alone(plan.groups, plan.tables, plan.ops, plan.idx, plan.pat, mops, half, plan.sampled,
                                   plan.fptr, plan.fidx, plan.fcoef, plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows,
-                                  plan.scales, lanes, 0, shape.chunks, states, kept, gout, lams, gx, total, pgrad[0],
-                                  plan.largest, tiny)  # fmt: skip
+                                  plan.scales, lanes, 0, shape.chunks, states, kept, gout, lams, gx, total, gs,
+                                  pgrad[0], plan.largest, tiny)  # fmt: skip
         else:
 
             def work(k: int) -> None:
                 lo, hi = blocks[k]
                 engine.backward(plan.ops, plan.idx, plan.pat, mops, half, plan.sampled, plan.fptr, plan.fidx,
                                 plan.fcoef, plan.wptr, plan.widx, plan.wcoef, x, cos, sin, rows, plan.scales, lanes, lo,
-                                hi, states, kept, gout, lams, gx, gw[k], pgrad[k], plan.largest, tiny)  # fmt: skip
+                                hi, states, kept, gout, lams, gx, gw[k], gs, pgrad[k], plan.largest, tiny)  # fmt: skip
 
             _each(work, len(blocks))
             total = gw.sum(0)
             if plan.tables:
                 engine.shared_gradients(pgrad.sum(0), plan.groups, plan.pat, rows, plan.wptr, plan.widx, plan.wcoef,
                                         total)  # fmt: skip
-        return None, None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype))
+        by_start = _out_of_chunks(gs, x.shape[0], rows, lanes) if wanted else None
+        return None, None, None, torch.from_numpy(gx), torch.from_numpy(total.astype(x.dtype)), by_start
 
 
 class _Shape:
@@ -156,20 +166,24 @@ def _each(work: Callable[[int], None], count: int) -> None:
 
 
 def _again(
-    plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, grad: torch.Tensor
-) -> tuple[Any, ...]:
-    """The gradient as operations that can be differentiated again."""
-    # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
-    x, w = features.view_as(features), weights.view_as(weights)
-    wanted = [t for t in (x, w) if t.requires_grad]
-    psi = statevector.state(plan.circuit, x, w)
-    if wants_state:
-        out = psi
-    else:
-        signs = torch.from_numpy(plan.signs).to(x)
-        out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True, allow_unused=True))
-    return tuple(next(found) if t.requires_grad else None for t in (x, w))
+    plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, start: torch.Tensor | None,
+    grad: torch.Tensor,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradient as operations that can be differentiated again, and that take many gradients at once."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
+        x, w = features.view_as(features), weights.view_as(weights)
+        s = None if start is None else start.view_as(start)
+        wanted = [t for t in (x, w, s) if t is not None and t.requires_grad]
+        psi = statevector.state(plan.circuit, x, w, s)
+        if wants_state:
+            out = psi
+        else:
+            signs = torch.from_numpy(plan.signs).to(x)
+            out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
+        found = iter(torch.autograd.grad(out, wanted, grad, create_graph=further, allow_unused=True))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in (x, w, s))
 
 
 def _gathered(states: np.ndarray, plan: Plan, chunks: int, batch: int, lanes: int) -> torch.Tensor:
@@ -191,6 +205,20 @@ def _scattered(grad: torch.Tensor, plan: Plan, chunks: int, lanes: int, dtype: A
     cube = padded.view(chunks, lanes, plan.rows, 2)[:, :, torch.from_numpy(plan.order)].permute(0, 3, 2, 1)
     torch.from_numpy(found).copy_(cube)
     return found.reshape(chunks, 2 * plan.rows * lanes)
+
+
+def _into_chunks(start: torch.Tensor, planes: torch.Tensor) -> None:
+    """Real states (batch, 2^n) into planes (chunks, 2, rows, lanes), what is left over zero."""
+    chunks, _, rows, lanes = planes.shape
+    padded = torch.nn.functional.pad(start, (0, 0, 0, chunks * lanes - start.shape[0]))
+    planes[:, 0].copy_(padded.view(chunks, lanes, rows).transpose(1, 2))
+    planes[:, 1].zero_()
+
+
+def _out_of_chunks(found: np.ndarray, batch: int, rows: int, lanes: int) -> torch.Tensor:
+    """The real planes as (batch, 2^n)."""
+    planes = torch.from_numpy(found).view(-1, 2, rows, lanes)[:, 0]
+    return planes.transpose(1, 2).reshape(planes.shape[0] * lanes, rows)[:batch]
 
 
 def warm_up(dtype: torch.dtype) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..amplitudes import without
 from ..angles import Angle, Source
 from ..circuit import Circuit
 from ..lowering import Tableau, lower, schedule
 from ..observables import Measurement
-from .kinds import ROTATE, SAMPLE, SHARED, START
+from .kinds import GIVEN, ROTATE, SAMPLE, SHARED, START
 
 PATTERNS = 6  # strings in one table of sign patterns: 64 rows stay in the first cache
 TOGETHER = 3  # rotations of one pass: what fits in registers backward
@@ -25,13 +26,17 @@ TOGETHER = 3  # rotations of one pass: what fits in registers backward
 class Plan:
     """The arrays of engine.py, and how inputs and outputs relate to the circuit's.
 
-    circuit: with affine angles only; what was not affine reads extra feature columns, `derived`, after its own.
+    circuit: with affine angles only; what was not affine reads extra feature columns, `derived`, after its own
+    `features`.
+    given: whether every sample brings a start state; the circuit's encodings, which make it, are not in `circuit`.
     words: the distinct Z strings whose expectations are wanted; signs: by what their sums over rows are multiplied;
     columns: the matrix (words, outputs) that makes the observables of them.
     order: logical basis state of each row, for the state itself.
     """
 
     circuit: Circuit
+    features: int
+    given: bool
     derived: list[Angle]
     ops: np.ndarray
     idx: np.ndarray
@@ -128,6 +133,8 @@ def parity(numbers: np.ndarray) -> np.ndarray:
 
 def plan(circuit: Circuit, measured: Measurement) -> Plan | None:
     """None where the kernel cannot do the circuit (a dense matrix of more than its own kind)."""
+    given, circuit = circuit, without(circuit)
+    starts, features = given is not circuit, circuit.features
     circuit, derived = affine(circuit)
     lowered = lower(circuit)
     if lowered is None:
@@ -135,20 +142,24 @@ def plan(circuit: Circuit, measured: Measurement) -> Plan | None:
     rotations, tableau = lowered
     layers = schedule(rotations)
     building = _Building(circuit.qubits)
-    diagonal = measured.diagonal or measured.kind == "probabilities"
+    # not those of probabilities, whose second derivatives are taken of the state itself
+    diagonal = measured.diagonal
     if diagonal and layers and not layers[-1][0]:
-        layers.pop()  # phases right before a measurement of probabilities change nothing
+        layers.pop()  # phases right before a measurement change nothing
     if diagonal:
         # global phases change nothing either
         layers = [(real, {k: a for k, a in layer.items() if k != (0, 0)}) for real, layer in layers]
         layers = [(real, layer) for real, layer in layers if layer]
-    started = _start(building, layers, keep_phase=not diagonal)
-    for real, layer in started:
+    if starts:
+        building.ops.append((GIVEN, 0, 0, 0, 0, 0))
+    else:
+        layers = _start(building, layers, keep_phase=not diagonal)
+    for real, layer in layers:
         if real:
             _passes(building, layer)
         else:
             _phases(building, layer)
-    return _finish(circuit, derived, building, _measure(building, measured, tableau), tableau)
+    return _finish(circuit, features, starts, derived, building, _measure(building, measured, tableau), tableau)
 
 
 def _start(building: _Building, layers: list, keep_phase: bool) -> list:
@@ -253,7 +264,8 @@ def _measure(building: _Building, measured: Measurement, tableau: Tableau) -> tu
     return mops, words, np.asarray([float(sign) for _, _, sign in found]), columns
 
 
-def _finish(circuit: Circuit, derived: list[Angle], building: _Building, measured: tuple, tableau: Tableau) -> Plan:
+def _finish(circuit: Circuit, features: int, given: bool, derived: list[Angle], building: _Building, measured: tuple,
+            tableau: Tableau) -> Plan:  # fmt: skip
     mops, words, signs, columns = measured
     angles = building.lanes + building.shared
     base, sampled = np.zeros(len(angles)), np.zeros(len(building.lanes), np.bool_)
@@ -274,7 +286,7 @@ def _finish(circuit: Circuit, derived: list[Angle], building: _Building, measure
     groups = np.asarray(building.groups, np.int64).reshape(-1, 4)
     groups[:, 3] += len(building.lanes)  # their rows come after those with lanes
     return Plan(
-        circuit, derived,
+        circuit, features, given, derived,
         np.asarray(building.ops, np.int64).reshape(-1, 6), _joined(building.idx), _joined(building.pat),
         groups, building.tables,
         np.asarray(mops, np.int64).reshape(-1, 3), words, signs, columns, base, sampled, fptr, fidx, fcoef,

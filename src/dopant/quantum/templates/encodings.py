@@ -28,18 +28,32 @@ def angle_encoding(n: int, axis: str = "y", first: int = 0) -> Circuit:
     return c
 
 
-def amplitude_encoding(vector: Any) -> Circuit:
-    """The state whose amplitudes are `vector` / |vector|, from |0…0>, its global phase included.
+def amplitude_encoding(of: Any, features: int | None = None, first: int = 0, *, pad: float = 0.0,
+                       normalise: bool = True) -> Circuit:  # fmt: skip
+    """Amplitudes of n qubits: features of each sample where `of` is the number n, else the vector `of`, a fixed one.
 
-    vector: 2^n real or complex numbers, n >= 1. Features: none. Weights: none.
+    Of a number: 2^n features from column `first` on, or as many as `features` says, the rest `pad`. Weights: none. It
+    is `Circuit.amplitude_encoding`, which takes any columns, angles and qubits and says the rest.
+
+    Of a vector: the state with amplitudes `of` / |of|, from |0…0>, its global phase included.
+    of: 2^n real or complex numbers, n >= 1. Features: none. Weights: none.
     Möttönen et al. 2005 (quant-ph/0407010): RY of qubit k, multiplexed by the qubits before it, splits the norm; for a
     complex vector multiplexed RZ give the phases after that. At most 2^n - 2 CX for a real vector, 2^(n+1) - 4 for a
     complex one, and as many rotations, up to n. Differs from PennyLane's MottonenStatePreparation in the last layer of
     a real vector: signs come from angles beyond pi, so that it needs no RZ.
-    The angles are no polynomials of the amplitudes, so a vector for each sample is no circuit of features: this one is
-    for fixed vectors. ConfigError for another length, for zero and for what is not finite.
+    ConfigError for another length, for zero and for what is not finite.
     """
-    a = torch.as_tensor(vector).detach().cpu()
+    n = _checks.whole(of) if getattr(of, "ndim", 0) == 0 else None
+    if n is not None:
+        start = _checks.whole(first)
+        if start is None or start < 0:
+            raise ConfigError(f"amplitude_encoding: first={first!r}; take the number of a column, from 0 on")
+        c, many = Circuit(n), repetitions(1 << n if features is None else features, "amplitude_encoding: features")
+        return c.amplitude_encoding(range(start, start + many), pad=pad, normalise=normalise)
+    if features is not None or first != 0 or pad != 0.0 or normalise is not True:
+        raise ConfigError("amplitude_encoding: features, first, pad and normalise are for features, and this is a "
+                          "fixed vector; give the number of qubits instead, or the vector as it is to be")  # fmt: skip
+    a = torch.as_tensor(of).detach().cpu()
     size = a.numel()
     if a.dim() != 1 or size < 2 or size & (size - 1):
         raise ConfigError(f"amplitude_encoding: 2, 4, 8, … amplitudes are wanted, not shape {tuple(a.shape)}; "

@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import best_of_k, curves, forest, reading, tables
+from . import beside, best_of_k, curves, forest, reading, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -41,7 +41,7 @@ def page(answer: Any) -> str:
 def _context(answer: Any) -> dict[str, Any]:
     metric = measure_of(answer)
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
-    cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric)
+    cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
     return {
         "style": resources.files(__name__).joinpath("style.css").read_text(encoding="utf-8"),
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
@@ -56,6 +56,9 @@ def _context(answer: Any) -> dict[str, Any]:
         "forests": _forests(answer),
         "comparisons": _comparisons(answer),
         "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
+        "complete_cases": beside.complete_cases(answer, metric),
+        "shapley": beside.shapley(answer, metric),
+        "decided": beside.decided(answer),
         "curves": _curves(answer, metric.name),
         "cells": cells,
         "tuning": best_of_k.summary(answer),
