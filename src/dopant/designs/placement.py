@@ -54,6 +54,10 @@ class Placement(Entries):
         """Whether the slots are still to be found in the host."""
         return self.slots is None
 
+    def asked(self) -> Any:
+        """What the request was before anything was found."""
+        return self.component
+
     def tries(self, slots: Sequence[str]) -> tuple[list[tuple[str, Spec]], dict[str, str]]:
         """((slot, what would fill it), what is not even tried and why), for the slots of the host."""
         return [(slot, self.component) for slot in slots], {}

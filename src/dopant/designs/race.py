@@ -61,6 +61,10 @@ class Race(Entries):
         """Whether the candidates are still to be found in the host."""
         return self.candidates == EVERY
 
+    def asked(self) -> Any:
+        """What the request was before anything was found."""
+        return self.slot
+
     def tries(self, slots: Sequence[str]) -> tuple[list[tuple[str, Spec]], dict[str, str]]:
         """((slot, what would fill it), what is not even tried and why), for the slots of the host."""
         out = {}

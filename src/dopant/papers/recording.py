@@ -26,9 +26,11 @@ from .toml_rows import document
 CELL = "cell"
 STARTS = "reproduce.json"  # in a study's folder: which commit trained which epochs
 GENERATED = ("measured.toml", "README.md", ".svg")  # what recording and the page write themselves
+_OURS = {"papers", "studies"}
 IDENTITY = {
     CELL: ("cell", "data", "images", "epochs", "replicates", "commit"),
     "factorial": ("study", "data", "images", "epochs", "replicates", "commit"),
+    "study": ("study", "data", "images", "epochs", "replicates", "commit"),
     "checked_weights": ("file", "data", "commit"),
     "dimension": ("study", "slot", "component"),
 }
@@ -76,12 +78,13 @@ def checkout_of(folder: Path) -> Checkout | None:
         if not top or not commit:
             return None
         root = Path(top).resolve()
-        if root / "src" / "dopant" / "papers" not in folder.parents or not (root / "pyproject.toml").is_file():
+        papers = root / "src" / "dopant" / "papers"
+        if not folder.is_relative_to(papers) or not (root / "pyproject.toml").is_file():
             return None
         changed = [line[3:].strip('"') for line in (_git(root, "status", "--porcelain", "-uno") or "").splitlines()]
     except (OSError, subprocess.TimeoutExpired):
         return None
-    foreign = [name for name in changed if not ("/papers/" in name and name.endswith(GENERATED))]
+    foreign = [name for name in changed if not (_OURS & set(name.split("/")) and name.endswith(GENERATED))]
     return Checkout(root, commit, bool(foreign))
 
 

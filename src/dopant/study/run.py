@@ -104,8 +104,8 @@ def run(
     problems += _unasked(study, train)
     if problems:
         raise ConfigError(list(dict.fromkeys([*problems, *_unknown_slots(study)])))
-    study = settled(study)
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
+    study = settled(study, folder)
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
     needs: dict[str, dict[str, int]] = {}
@@ -286,12 +286,22 @@ def _with_start(study: Study, checkpoint: Any) -> tuple[Study, dict[str, Any], l
 
 
 def default_name(study: Study) -> str:
-    """HOST-DATA-HASH: the same for a study that only grows, another for another question."""
+    """HOST-DATA-HASH: the same for a study that only grows, another for another question.
+
+    Of ladders and factorials the hash is that of their first two cells; of others also of their kind and of what the
+    kind asks about.
+    """
     cells = planning.cells(study)[:2]
     parts = [planning.describe(study, cell, 0, study.recipe, {}) for cell in cells]
+    asked: dict[str, Any] = {"cells": parts}
+    if study.design.kind not in ("ladder", "factorial"):
+        table = study.design.to_config()
+        asked |= {key: table[key] for key in ("kind", "slot", "component") if key in table}
+        if asked.keys() & {"slot", "component"}:  # which candidates, slots or shares may be found later, or grow
+            asked["cells"] = parts[:1]
     words = [as_named(v, "")["name"] for v in (study.design.host, study.data) if v is not None]
     plain = "-".join(w.removeprefix(local.PREFIX).split("@")[0].split(":")[-1] for w in words)
-    return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify({'cells': parts})[:6]}"
+    return f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in plain)}-{identify(asked)[:6]}"
 
 
 def check(

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DopantError, UnknownName
 from ..streams import Streams
 from . import plan as planning
-from .config import Study
+from .config import Study, as_named
 
 LONGEST = 240  # characters of a reason that is written into the study
 
 
-def settled(study: Study) -> Study:
+def settled(study: Study, folder: Path | None = None) -> Study:
     """The study with its design complete: itself, where nothing was left to be found.
 
-    Builds the host once and each swap once (their laws are not asked here). Raises ConfigError where nothing fits, and
+    folder: of the study, whose lists are taken where it asked the same: components that were registered since do not
+    join it. Builds the host once and each swap once and asks its laws. Raises ConfigError where nothing fits, and
     what building the host raises.
     """
     design: Any = study.design
     if not getattr(design, "unsettled", False):
         return study
+    found = _found_before(design, folder)
+    if found is not None:
+        return study.with_(design=found)
     from .._slots import measure_all
     from .._swap import attempt
     from ..tasks.build import build_data, build_host, sample_of
@@ -41,7 +46,7 @@ def settled(study: Study) -> Study:
     fits = []
     for slot, spec in tries:
         try:
-            found = attempt(model, {slot: spec}, sample, streams, before, laws=False)[1]
+            found = attempt(model, {slot: spec}, sample, streams, before, laws=True)[1]
         except DopantError as error:
             found = [error]
         if found:
@@ -49,6 +54,20 @@ def settled(study: Study) -> Study:
         else:
             fits.append((slot, spec))
     return study.with_(design=design.settled(fits, why_not))
+
+
+def _found_before(design: Any, folder: Path | None) -> Any:
+    """What the same request found when the study in `folder` began; None where there is none."""
+    path = None if folder is None else folder / "study.toml"
+    if path is None or not path.is_file():
+        return None
+    from .results import load_study
+
+    old: Any = load_study(path.parent).design
+    known = type(old) is type(design) and bool(old.skipped)  # it was found, and not written by hand
+    if not known or as_named(old.host, "host") != as_named(design.host, "host"):
+        return None
+    return old if old.asked() == design.asked() else None
 
 
 def _short(errors: list[Any]) -> str:

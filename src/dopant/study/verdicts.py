@@ -14,6 +14,7 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 4. A better swap is compared with each of its controls by the paired difference swap - control, unadjusted, because all
    must be beaten (intersection-union): better than every one (95 % interval above zero) is *beyond the ordinary*; at
    most the margin better than one (one-sided t test at 5 %), or worse than it (95 % interval), is *explained by* it.
+   A fresh copy of the old module, the control of mixing, explains but does not prove: another must be beaten too.
    Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
 5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
    where replicates re-split one pool. An interval without finite ends decides nothing.
@@ -42,6 +43,8 @@ import numpy as np
 import pandas as pd
 
 from ..designs import Contrast
+from ..designs.entries import HOST
+from ..designs.mixing import SELF
 from ..errors import ConfigError
 from . import statistics as st
 from .joint import joint_sign_flips, simultaneous
@@ -384,17 +387,24 @@ def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
     if row.role == "main":
         return "better on average", math.nan
     if not row.against:
-        return "cannot tell: better than the level below, but no control was run", math.nan
+        return f"cannot tell: {_ahead(row)}, but no control was run", math.nan
     explains = [c for c in row.against if c.at_most or c.direction == "worse"]
     if explains:
         return "explained by " + _listed([labels[c.versus] for c in explains]), math.nan
     unbeaten = [c for c in row.against if c.direction != "better"]
+    if not unbeaten and all(labels[c.versus].endswith(f"={SELF}") for c in row.against):
+        # what a second copy of the old module does not do may yet be done by any other ordinary module
+        return f"cannot tell: {_ahead(row)} and than a fresh copy of it, but no other control stood there", math.nan
     if not unbeaten:
         return "beyond the ordinary", math.nan
     names = _listed([labels[c.versus] for c in unbeaten])
-    words = f"cannot tell: better than the level below, but not shown better than {names}"
+    words = f"cannot tell: {_ahead(row)}, but not shown better than {names}"
     known = [c.replicates_needed for c in unbeaten if not math.isnan(c.replicates_needed)]
     return words, max(known, default=math.nan)
+
+
+def _ahead(row: Effect) -> str:
+    return "better than the host" if row.versus == HOST else "better than the level below"
 
 
 def _listed(names: Sequence[str]) -> str:

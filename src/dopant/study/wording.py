@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -199,7 +200,7 @@ def line(row: Mapping[str, Any], nearest: Mapping[str, Any] | None) -> str:
     share = " percentage points" in row["sentence"]  # the sentence knows the metric's unit
     total = row["replicates"] + row["incomplete"]
     n = f"n={row['replicates']}" + (f" of {total}" if row["incomplete"] else "")
-    verdict, less = row["verdict"], row["verdict"].replace("better than the level below, but ", "")
+    verdict, less = row["verdict"], re.sub("better than the (level below|host), but ", "", row["verdict"])
     own = _bracketed(row, share) if row["replicates"] else ""
 
     def written(words: str, cut: int, control: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...errors import SlotMismatch
@@ -18,30 +19,26 @@ def _reason(old: nn.Module, signature: Any = None) -> str | None:
     for name, module in old.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # the laws hold a component to what it declares
             return f"{name or type(module).__name__!r} couples the samples of a batch, which a copy would not declare"
-        own = next(module.named_parameters(recurse=False), None)
-        if own is not None and not callable(getattr(module, "reset_parameters", None)):
-            where = f"{name}.{own[0]}" if name else own[0]
-            return f"{where!r} of {type(module).__name__} cannot be drawn anew: it has no reset_parameters()"
     return None
 
 
 @component("fresh-copy", fills=_reason, control="ablation")
 def fresh_copy(old: nn.Module, signature: Any) -> nn.Module:
-    """A copy of the old module with its parameters drawn anew, each layer as its own reset_parameters() does.
+    """A copy of the old module that begins from other numbers: the values of each of its parameters in another order.
 
     The same function of the same size with another start: what it changes, chance and starting anew change. Mixed with
     the old module it is the control of a mixing curve; alone in the slot it makes an A/A study, in which every
-    difference found is a false one. A layer with an initialisation of its own in the host loses it.
-    Shapes and cost: the old module's.
-    Raises SlotMismatch for a module without parameters, with some that no reset_parameters() draws, or with
-    batch normalisation inside.
+    difference found is a false one. An order drawn at random keeps mean, spread and zeros of each parameter, whatever
+    initialisation the host has, a trained one too; what lay in the arrangement (orthogonal rows, a padding row of an
+    embedding) is lost. Shapes and cost: the old module's.
+    Raises SlotMismatch for a module without parameters, or with batch normalisation inside.
     """
     wrong = _reason(old)
     if wrong:
         raise SlotMismatch(f"'fresh-copy' cannot fill this slot: {wrong}")
     new = copy.deepcopy(old)
-    for module in new.modules():
-        reset: Any = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
+    with torch.no_grad():
+        for parameter in new.parameters():
+            order = torch.randperm(parameter.numel())
+            parameter.copy_(parameter.flatten()[order.to(parameter.device)].view_as(parameter))
     return new
