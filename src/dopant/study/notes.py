@@ -9,9 +9,10 @@ from .. import local
 from ..designs import Factorial
 from ..designs.automatic import OTHER_SIDE
 from ..errors import ConfigError
+from . import budget, race, sensitivity
 from . import plan as planning
-from . import race, sensitivity
 from .config import Study, as_named
+from .tuned import tuning_notes
 
 if TYPE_CHECKING:
     from .results import StudyAnswer
@@ -43,22 +44,9 @@ def notes_of(answer: StudyAnswer) -> list[str]:
             "Every replicate draws items of its own from the rule of the data, shared by all cells: replicates are "
             "independent, and no interval is corrected for overlap."
         )
-    if study.tunes_itself is not None:
-        notes.append(study.tunes_itself)
-    elif study.tuning is not None:
-        rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
-        notes.append(
-            f"{_tuned_arms(study)} took the better of the learning rates {rates} by mean validation score "
-            f"on {study.tuning.replicates} tuning replicates that are not reported."
-            + (
-                " Those drew their own splits of the same items, so the rates were chosen with items that other "
-                "replicates test on, alike for every arm."
-                if answer.resplit() is not None
-                else ""
-            )
-        )
-    else:
-        notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+    notes += tuning_notes(answer) if study.tunes_itself is None else [study.tunes_itself]
+    if study.task_name == "supervised":
+        notes += budget.words(study, answer.cells)
     notes += _design_notes(study)
     notes += race.notes_of(study, answer.rows)
     notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
@@ -77,13 +65,6 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     notes += answer.provenance.get("notes", [])
     notes += sorted({w for row in answer.rows for w in row.get("warnings") or []})
     return notes
-
-
-def _tuned_arms(study: Study) -> str:
-    fixed = [cell for cell in study.design.cells(False) if not cell.tuned]
-    return "Every arm, controls included," if not fixed else (
-        "Every arm whose learning rate is set by no factor, controls included,"
-    )  # fmt: skip
 
 
 def _design_notes(study: Study) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from . import estimands, tuning
 from . import plan as planning
 from .scored import failure_value_of, metric_of, status_of
 
@@ -29,8 +30,11 @@ FRESH = " (fresh replicates)"
 
 
 def entries(study: Study) -> list[Contrast]:
-    """The contrasts of a race; none where there are fewer than two, since nothing is then chosen."""
+    """The contrasts of a race, those of the primary estimand where two are reported; none where there are fewer than
+    two, since nothing is then chosen."""
     found = [contrast for contrast in planning.contrasts(study) if contrast.role == "race"]
+    if study.tuning is not None and tuning.both(study):
+        found = estimands.contrasts_of(study, found, planning.cells(study), study.tuning.reported()[0])
     return found if len(found) > 1 else []
 
 
@@ -166,7 +170,10 @@ def shrunk(study: Study, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"analysis.confirm: was {had}, is now {asked}; take {had} or more, nothing is deleted"]
 
 
-def contrast_of(entry: Contrast) -> tuple[list[Contrast], dict[str, str]]:
+Renamed = tuple[list["Contrast"], dict[str, str]]
+
+
+def contrast_of(entry: Contrast) -> Renamed:
     """(the contrasts of the leader on fresh replicates, {its cells: what they are called there})."""
     called = {cell: cell + FRESH for cell in (entry.cell, entry.versus, *entry.controls)}
     beside = tuple(called[control] for control in entry.controls)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
+from . import estimands, race, sensitivity, shapley
 from . import plan as planning
-from . import race, sensitivity, shapley
 from .answer import Answer, write_text
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
@@ -19,6 +19,7 @@ from .scored import failure_value_of, metric_of
 from .scored import higher_is_better_of as higher_is_better_of
 from .scored import status_of as status_of
 from .store import Store
+from .tuned import best_of_k, searched_settings, tuning_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ PLACES = ("trial", "cell", "level", "replicate", "status", "attempts", "reason",
 class StudyAnswer(Answer):
     """The answer of a study's folder. Made by `dp.run` and `dp.load`; unfinished studies answer with what they have.
 
-    tuning: the trials that chose a learning rate, as `trials`; confirming: those that run a race's leader again.
+    tuning: the trials that chose among candidates, as `trials`; confirming: those that run a race's leader again.
     store: the folder's store.
     """
 
@@ -61,6 +62,16 @@ class StudyAnswer(Answer):
         return self._table("tuning")
 
     @functools.cached_property
+    def tuning_summary(self) -> pd.DataFrame:
+        """One row per tuned arm: what it chose, and what lies on the edge of the search; see `dopant.study.tuned`."""
+        return tuning_summary(self)
+
+    @functools.cached_property
+    def best_of_k(self) -> pd.DataFrame:
+        """The validation score that each arm's best of k draws is expected to have; see `dopant.study.tuned`."""
+        return best_of_k(self)
+
+    @functools.cached_property
     def confirming(self) -> pd.DataFrame:
         """The trials of a race's leader, its reference and its controls on fresh replicates, as `trials`."""
         return self._table(race.PHASE)
@@ -72,7 +83,8 @@ class StudyAnswer(Answer):
             {
                 "trial": row["id"], "cell": row["cell"], "level": row["level"], "replicate": row["replicate"],
                 "status": row["state"], "attempts": row["attempts"], "reason": row["reason"],
-                "lr": row["description"]["recipe"].get("lr"), **(row["metrics"] or {}),
+                "lr": row["description"]["recipe"].get("lr"), **searched_settings(self.config, row),
+                **(row["metrics"] or {}),
             }
             for row in self.rows
             if row["phase"] == phase
@@ -127,7 +139,7 @@ class StudyAnswer(Answer):
     @property
     def counts(self) -> dict[str, int]:
         """planned (by the whole study), pending, running, done, failed."""
-        return whole_counts(self.config, self.store.counts())
+        return whole_counts(self.config, self.store.counts(), self.store.rows())
 
     @functools.cached_property
     def costs(self) -> pd.DataFrame:
@@ -192,7 +204,8 @@ class StudyAnswer(Answer):
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
-        """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`."""
+        """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`. Where both
+        estimands are reported, every contrast under each, the primary one first (column `primary`)."""
         return self._effects()
 
     @functools.cached_property
@@ -204,35 +217,28 @@ class StudyAnswer(Answer):
         import pandas as pd
 
         leader = race.leader(self.config, self.rows)
-        found = self._judged("main", self.contrasts, leader=leader and leader.cell, complete_cases=complete_cases)
+        found = self._judged("main", leader=leader and leader.cell, complete_cases=complete_cases)
         if leader is None or not len(self.confirming):
             return found
-        contrasts, called = race.contrast_of(leader)
-        fresh = self._judged(race.PHASE, contrasts, called, complete_cases=complete_cases)
+        fresh = self._judged(race.PHASE, race.contrast_of(leader), complete_cases=complete_cases)
         return pd.concat([found, fresh], ignore_index=True) if len(fresh) else found
 
-    def _judged(
-        self, phase: str, contrasts: list[designs.Contrast], called: Mapping[str, str] | None = None, **settings: Any
-    ) -> pd.DataFrame:
-        """The effects by the trials of one phase. called: {cell: how it is named in the contrasts}."""
+    def _judged(self, phase: str, given: race.Renamed | None = None, **settings: Any) -> pd.DataFrame:
+        """The effects by the trials of one phase. given: (contrasts, {cell: how it is named in them}) instead of the
+        study's."""
         from . import verdicts
 
         name, column, higher = self.metric
-        called = {cell.name: cell.name for cell in self.cells} if called is None else called
-        by_task = self.config.tunes_itself is not None
-        tuned = {
-            cell.name: by_task or _own_choice(cell) or (self.config.tuning is not None and cell.tuned)
-            for cell in self.cells
-        }
+        called = {cell.name: cell.name for cell in self.cells} if given is None else given[1]
         items = self._items(name, phase)
-        return verdicts.effects(
-            self._scores(phase, column, called), contrasts, metric=column, higher_is_better=higher,
-            margin=self.config.margin, failure_value=self.failure_value(name), resplit=self.resplit(),
-            tuned={called[c]: v for c, v in tuned.items() if c in called},
-            tier={called[c]: v for c, v in self._tier().items() if c in called},
-            items=None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
-            same_items=self.resplit() is None and not self.fresh_items(), **settings,
-        )  # fmt: skip
+        settings |= {
+            "metric": column, "higher_is_better": higher, "margin": self.config.margin,
+            "failure_value": self.failure_value(name), "resplit": self.resplit(),
+            "tier": {called[c]: v for c, v in self._tier().items() if c in called},
+            "items": None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
+            "same_items": self.resplit() is None and not self.fresh_items(),
+        }  # fmt: skip
+        return estimands.effects(self, self._scores(phase, column, called), verdicts.effects, settings, given)
 
     def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
         import pandas as pd
@@ -347,11 +353,15 @@ class StudyAnswer(Answer):
         return notes_of(self)
 
     def write_tables(self) -> None:
-        """effects.csv, trials.csv and, of a race, confirming.csv in the study's folder."""
+        """effects.csv, trials.csv and, of a race, confirming.csv in the study's folder; of a tuned study tuning.csv and
+        best-of-k.csv too."""
         effects = self.effects.copy()
         effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
         write_text(self.folder / "effects.csv", effects.to_csv(index=False))
         write_text(self.folder / "trials.csv", self.trials.to_csv(index=False))
+        if self.config.tuning is not None:
+            write_text(self.folder / "tuning.csv", self.tuning_summary.to_csv(index=False))
+            write_text(self.folder / "best-of-k.csv", self.best_of_k.to_csv(index=False))
         if len(self.confirming):
             write_text(self.folder / "confirming.csv", self.confirming.to_csv(index=False))
 
@@ -391,15 +401,10 @@ class StudyAnswer(Answer):
         return model.eval()
 
 
-def _own_choice(cell: designs.Cell) -> bool:
-    """Whether a baseline chose its own settings by validation: as far as none was given."""
-    return cell.baseline is not None and set(cell.baseline) == {"name"}
-
-
-def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
+def whole_counts(study: Study, counts: Mapping[str, int], rows: list[dict[str, Any]]) -> dict[str, int]:
     """The store's counts, with the trials that the study will have once tuning has ended counted as pending."""
-    finished = counts["planned"] >= planning.distinct(study) and not counts["pending"] + counts["running"]
-    planned = counts["planned"] if finished else max(planning.total(study), counts["planned"])
+    finished = counts["planned"] >= planning.distinct(study, rows) and not counts["pending"] + counts["running"]
+    planned = counts["planned"] if finished else max(planning.total(study, rows), counts["planned"])
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 
