@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import ConfigError
 from .explain import explain
 
-RESULT_NEUTRAL = ("epochs", "device", "checkpoint_seconds", "threads")
+RESULT_NEUTRAL = ("epochs", "device", "checkpoint_seconds", "threads", "budget")
 """Keys that stand outside a trial's identity: they continue it, place it or pace it, and change no number of it.
 
 `threads` is part of the description under its own name; `epochs` comes back in where the schedule depends on it.
@@ -38,6 +38,8 @@ class RecipeTable(BaseModel):
     epochs: int = Field(50, ge=1)
     clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     early_stop: int | None = Field(None, ge=1)
+    budget: Literal["epochs", "cost", "early-stop"] | None = None
+    initial_gain: float = Field(1.0, gt=0, allow_inf_nan=False)
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(1, ge=1)
@@ -59,6 +61,11 @@ class Recipe(RecipeTable):
     epochs: passes over the training split. More epochs continue a trial unless the schedule depends on the total.
     clip: largest gradient norm over all parameters (None: no clipping).
     early_stop: epochs without a better validation score after which training ends; the best epoch's weights are kept.
+    budget: what all arms have alike. "epochs": as many passes (the default). "early-stop": a limit of epochs, within
+    which each stops by its own validation score (`early_stop` says when; the default with it). "cost": the FLOPs of
+    the reference's `epochs`; an arm that costs more a step has fewer epochs, one that costs less has more.
+    initial_gain: what the initial weights in all slots that the design fills are multiplied by, in every cell alike (in
+    level 0 those of the old modules there); see `dopant.training.gain`.
     precision: "float32", "float64", or "bfloat16" (autocast; weights stay float32).
     device: "auto" (a GPU where there is one), "cpu" or "cuda".
     threads: intra-op threads of a trial; results are reproducible to the bit for equal numbers of threads.
@@ -77,7 +84,10 @@ class Recipe(RecipeTable):
 
     def to_config(self) -> dict[str, Any]:
         """The `[recipe]` table: only what TOML can say (None is left out)."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+        table = {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+        if self.initial_gain == 1:  # what recipes without a gain were known by
+            del table["initial_gain"]
+        return table
 
     def identity(self) -> dict[str, Any]:
         """What of the recipe decides a trial's numbers."""
@@ -96,4 +106,15 @@ class Recipe(RecipeTable):
         """What the registries object to: unknown names and options, each with its dotted path."""
         from .training import parts
 
-        return parts.problems(self)
+        found = parts.problems(self)
+        if self.budget == "early-stop" and self.early_stop is None:
+            found.append(
+                "recipe.budget: 'early-stop' needs recipe.early_stop, the epochs without a better validation score "
+                "after which training ends"
+            )
+        elif self.budget in ("epochs", "cost") and self.early_stop is not None:
+            found.append(
+                f"recipe.budget: {self.budget!r}, and recipe.early_stop lets each arm stop by itself; leave one of the "
+                "two out"
+            )
+        return found

@@ -40,6 +40,7 @@ def run(
     from ..study.report.terminal import LiveProgress, table
     from ..study.request import study_of_request
     from ..study.run import run as run_study
+    from ..study.tuned import for_tuning
 
     asked = study_of_request(
         study, host=host, data=data, swaps=swap or [], sets=set_ or [], replicates=replicates, epochs=epochs,
@@ -55,8 +56,8 @@ def run(
         console.print(f"[bold]{answer.question}[/bold]")
         if left:
             console.print(
-                f"{counts['planned']} trials planned, {counts['done']} done, {left} to run by {count} workers; "
-                f"results in {answer.folder}"
+                f"{counts['planned']} trials planned{for_tuning(answer)}, {counts['done']} done, {left} to run by "
+                f"{count} workers; results in {answer.folder}"
             )
         else:
             console.print(f"nothing to do: all {counts['planned']} trials of {answer.folder} are finished")

@@ -22,6 +22,7 @@ class Cell:
 
     role: "level", "control", "variant" or "baseline". control_kind: of a control, which of the four kinds it is.
     recipe: what differs from the study's recipe, such as {"lr": 3e-3}. baseline: {"name": …, options} of another model.
+    drop_in: trained under the study's recipe although it stands beside its tuned self.
     """
 
     name: str
@@ -32,11 +33,12 @@ class Cell:
     control_kind: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     baseline: dict[str, Any] | None = None
+    drop_in: bool = False
 
     @property
     def tuned(self) -> bool:
         """Whether [tuning] chooses its learning rate: not where the design sets it, nor of a baseline."""
-        return "lr" not in self.recipe and self.baseline is None
+        return "lr" not in self.recipe and self.baseline is None and not self.drop_in
 
 
 @dataclass(frozen=True)

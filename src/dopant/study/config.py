@@ -16,22 +16,11 @@ from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
+from .search import Tuning as Tuning
 from .trial import canonical
 
 Named = str | dict[str, Any]
 Controls = bool | list[str] | dict[str, list[str]]
-
-
-class Tuning(BaseModel):
-    """`[tuning]`: every arm, controls included, takes the best of the same learning rates.
-
-    lr: the candidates. replicates: trials a candidate, on draws of their own that are not reported.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lr: list[float] = Field(min_length=1)
-    replicates: int = Field(2, ge=1)
 
 
 class StudyTable(BaseModel):
@@ -51,6 +40,7 @@ class StudyTable(BaseModel):
     metric: str | None = None
     baselines: list[Named] = Field(default_factory=list)
     unbuildable: dict[str, str] = Field(default_factory=dict)
+    step_flops: dict[str, float] = Field(default_factory=dict)
 
 
 class DesignTable(BaseModel):
@@ -88,7 +78,7 @@ class Study:
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
     it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
     same splits, such as "logistic-regression". unbuildable: filled in by dp.run, which control cells do not fit their
-    slots and why.
+    slots and why. step_flops: filled in by dp.run where recipe.budget is "cost", FLOPs a sample of a training step.
     """
 
     design: designs.Design
@@ -105,6 +95,7 @@ class Study:
     tuning: Tuning | None = None
     unbuildable: dict[str, str] = field(default_factory=dict)
     baselines: Sequence[Named] = ()
+    step_flops: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -127,7 +118,7 @@ class Study:
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
             "baselines": [b if isinstance(b, str) else dict(b) for b in self.baselines] or None,
-            "unbuildable": self.unbuildable or None,
+            "unbuildable": self.unbuildable or None, "step_flops": self.step_flops or None,
         }  # fmt: skip
         tables = {
             "study": {k: v for k, v in study.items() if v is not None},
@@ -135,11 +126,13 @@ class Study:
             "design": self.design.to_config(),
         }
         if self.tuning:
-            tables["tuning"] = self.tuning.model_dump()
+            tables["tuning"] = self.tuning.to_config()
         return tables
 
     def problems(self) -> list[str]:
         """What can be seen to be wrong without building anything: names and options, all of them."""
+        from . import budget, tuning
+
         found = self.recipe.problems()
         found += _known("study.task", registry.tasks, self.task)
         if self.data is not None and not isinstance(self.data, dict | str):
@@ -164,7 +157,7 @@ class Study:
         for filling in self.design.fillings():
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
-        found += self._recipe_problems() if not found else []
+        found += [] if found else self._recipe_problems() or self._gain_problems(checkpoint is not None)
         if not isinstance(self.baselines, (list, tuple)) or not all(
             isinstance(b, str) or (isinstance(b, Mapping) and isinstance(b.get("name"), str)) for b in self.baselines
         ):
@@ -191,6 +184,8 @@ class Study:
                     found += _known(f"study.controls.{slot}", registry.components, control, options=False)
         if self.metric is not None:
             found += self._metric_problems()
+        found += budget.problems(self)
+        found += tuning.problems(self, whole=not found)
         if self.tuning and self.protocol == "published":
             found.append("study.protocol: 'published' leaves no validation split, so [tuning] has nothing to choose by")
         for key, least in (("replicates", 1), ("seed", 0)):
@@ -222,6 +217,19 @@ class Study:
                     f"recipe.regime: {name!r} changes the shapes between its slots {slot!r}, so the old modules' "
                     "outputs cannot be imitated; take regime = 'all'"
                 )
+        return found
+
+    def _gain_problems(self, trained: bool) -> list[str]:
+        """An initial gain is of fresh weights in slots."""
+        own = self.recipe.initial_gain != 1 or any("initial_gain" in cell.recipe for cell in self.design.cells(False))
+        searched = self.tuning is not None and "gain" in (self.tuning.search or {})
+        if not own and not searched:
+            return []
+        where, found = "recipe.initial_gain" if own else "tuning.search.gain", []
+        if trained:
+            found.append(f"{where}: it scales fresh weights, and the host starts from a checkpoint")
+        if self.recipe.regime == "distil":
+            found.append(f"{where}: distilling replaces what a component starts from; take regime = 'all' or 'freeze'")
         return found
 
     def slots(self) -> list[str]:
@@ -383,7 +391,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     return Study(
         design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
-        dict(study.unbuildable), tuple(study.baselines),
+        dict(study.unbuildable), tuple(study.baselines), dict(study.step_flops),
     )  # fmt: skip
 
 

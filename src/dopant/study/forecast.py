@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import DoesNotFit, StoreError
 from ..memory import available, resident, show_bytes
 from ..streams import Streams
+from . import budget
 from . import plan as planning
 from .config import Study
 from .dry import Dry, dry_steps, sizes
@@ -30,7 +31,8 @@ _BASE = 400 << 20  # the most that a worker holds before its first trial; a call
 
 @dataclass(frozen=True)
 class Forecast:
-    """trials: still to run, of `planned` (each once, also where two cells have the same one). seconds: until the end,
+    """trials: still to run, of `planned` (each once, also where two cells have the same one), `tuning` of these planned
+    ones to tune by. seconds: until the end,
     with `workers` at once, no more than cores or trials. core_seconds: of all trials. disk: bytes still to be written;
     disk_free. worker_memory: of the largest cell, base included; memory_available on `device`. problems: what will not
     fit, in words."""
@@ -49,6 +51,7 @@ class Forecast:
     workers_that_fit: int
     assumption: str
     problems: tuple[str, ...] = ()
+    tuning: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,7 +77,7 @@ def forecast(
     dry = {row.cell: row for row in (dry_steps(study) if cells is None else cells)}
     if not dry:
         return None
-    recipe = study.recipe
+    study, recipe = budget.measured(study), study.recipe
     first = planning.describe(study, planning.cells(study)[0], 0, recipe, {})
     data = build_data(first, Streams(study.seed, 0))
     folder = _folder(study, out)
@@ -119,7 +122,7 @@ def forecast(
     memory = max(worker_memory(row.memory, device) for row in dry.values())
     fit = max(0, room.bytes // max(1, memory))
     free = shutil.disk_usage(_existing(folder)).free
-    more = planning.total(study) - len(every)
+    more = planning.total(study, rows) - len(every)
     problems = []
     if disk > free:
         problems.append(disk_words(disk, free, folder))
@@ -134,7 +137,8 @@ def forecast(
         seconds, int(disk), free, memory, room.bytes, str(device), fit,
         f"{at_once} workers share {cores} cores evenly and nothing else runs"
         + ("; baselines are not counted" if study.baselines else "")
-        + (f"; tuned arms count at recipe.lr, up to {more} trials more at others" if more else ""), tuple(problems),
+        + (f"; tuned arms count at the study's recipe, up to {more} trials more at others" if more > 0 else ""),
+        tuple(problems), sum(t.phase == "tuning" for t in every),
     )  # fmt: skip
 
 
@@ -186,12 +190,14 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _every(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) -> list[Trial]:
-    """Every trial of the whole study once: the main ones of an arm that has not chosen yet under the recipe's learning
-    rate, which costs the same."""
+    """Every trial of the whole study once: the main ones of an arm that has not chosen yet under the study's recipe,
+    and draws that wait for results as others, which cost the same."""
     from .run import higher_is_better
 
-    tuning = [t for found in planning.tuning_trials(study, files).values() for _, trials in found for t in trials]
-    chosen = planning.choose(study, files, rows, higher_is_better(study))
+    higher = higher_is_better(study)
+    named = planning.tuning_trials(study, files, rows, higher, all_of_them=True)
+    tuning = [t for found in named.values() for _, trials in found for t in trials]
+    chosen = planning.choose(study, files, rows, higher)
     found: dict[str, Trial] = {}
     for trial in [*tuning, *planning.main_trials(study, files, chosen)]:
         found.setdefault(trial.id, trial)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .. import local
 from ..designs import Factorial
 from ..errors import ConfigError
+from . import budget
 from .config import Study, as_named
+from .tuned import tuning_notes
 
 if TYPE_CHECKING:
     from .results import StudyAnswer
@@ -28,20 +30,9 @@ def notes_of(answer: StudyAnswer) -> list[str]:
             "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
             "intervals use the Nadeau-Bengio variance."
         )
-    if study.tuning is not None:
-        rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
-        notes.append(
-            f"{_tuned_arms(study)} took the better of the learning rates {rates} by mean validation score "
-            f"on {study.tuning.replicates} tuning replicates that are not reported."
-            + (
-                " Those drew their own splits of the same items, so the rates were chosen with items that other "
-                "replicates test on, alike for every arm."
-                if answer.resplit() is not None
-                else ""
-            )
-        )
-    else:
-        notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
+    notes += tuning_notes(answer)
+    if study.task_name == "supervised":
+        notes += budget.words(study, answer.cells)
     notes += _factorial_notes(study)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
@@ -53,13 +44,6 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     notes += answer.provenance.get("notes", [])
     notes += sorted({w for row in answer.rows for w in row.get("warnings") or []})
     return notes
-
-
-def _tuned_arms(study: Study) -> str:
-    fixed = [cell for cell in study.design.cells(False) if not cell.tuned]
-    return "Every arm, controls included," if not fixed else (
-        "Every arm whose learning rate is set by no factor, controls included,"
-    )  # fmt: skip
 
 
 def _factorial_notes(study: Study) -> list[str]:

@@ -6,7 +6,6 @@ Resuming and growing are the same call: the study says what there should be, the
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,17 +14,20 @@ from ..designs import Cell, Contrast
 from ..errors import ConfigError
 from ..recipe import Recipe
 from ..registry import components
+from . import budget, tuning
 from .config import Study, as_named
+from .draws import score_of
 from .files import used
 from .trial import FORMAT, Trial, canonical
 
 
 def cells(study: Study) -> list[Cell]:
-    """The study's cells; without controls where it says so, and without those that cannot be built."""
+    """The study's cells; without controls where it says so, and without those that cannot be built. Where drop-in
+    effects are reported beside those of tuned arms, tuned networks are there twice."""
     cells = [cell for cell in study.design.cells(study.controls) if cell.name not in study.unbuildable]
     batch = study.recipe.batch
     cells = [_at_batch(cell, cell.recipe.get("batch", batch)) if cell.role == "control" else cell for cell in cells]
-    return cells + [baseline_cell(baseline) for baseline in study.baselines]
+    return tuning.with_drop_in(study, cells) + [baseline_cell(baseline) for baseline in study.baselines]
 
 
 def baseline_cell(baseline: Any) -> Cell:
@@ -37,8 +39,8 @@ def baseline_cell(baseline: Any) -> Cell:
 
 
 def recipe_of(study: Study, cell: Cell) -> Recipe:
-    """The study's recipe with what the cell changes in it."""
-    return study.recipe.model_copy(update=cell.recipe) if cell.recipe else study.recipe
+    """The study's recipe with what the cell changes in it, and with the epochs that its budget buys."""
+    return budget.allotted(study, cell, study.recipe.model_copy(update=cell.recipe) if cell.recipe else study.recipe)
 
 
 def build_key(study: Study, cell: Cell) -> str:
@@ -100,6 +102,8 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
         description["baseline"] = cell.baseline
     if recipe.regime == "freeze":  # which slots move is part of the question: all that the design fills, in every cell
         description["trained_slots"] = study.slots()
+    if recipe.initial_gain != 1 and cell.baseline is None:
+        description["gained_slots"] = study.slots()
     return description
 
 
@@ -118,81 +122,110 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
     )
 
 
-def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tuple[float, list[Trial]]]]:
-    """{cell: [(learning rate, its trials), …]}: the same candidates and replicates for every arm."""
+def tuning_trials(
+    study: Study,
+    files: Mapping[str, str],
+    rows: Iterable[Mapping[str, Any]] = (),
+    higher_is_better: bool = True,
+    *,
+    all_of_them: bool = False,
+) -> dict[str, list[tuple[tuning.Params, list[Trial]]]]:
+    """{cell: [(candidate, its trials), …]} of those that can be named by now: as many for every arm, on the same
+    replicates. all_of_them: those that wait for results of others too, as stand-ins that cost the same."""
     if study.tuning is None:
         return {}
-    return {
-        cell.name: [
-            (
-                lr,
-                [
-                    trial(study, cell, -1 - r, recipe_of(study, cell).model_copy(update={"lr": lr}), files, "tuning")
-                    for r in range(study.tuning.replicates)
-                ],
-            )
-            for lr in study.tuning.lr
-        ]
-        for cell in cells(study)
-        if _tunes(study, cell)
-    }
+    known = tuning.drawn(rows, study.primary_metric, higher_is_better)
+    found = {}
+    for cell in cells(study):
+        if _tunes(study, cell):
+            mine = tuning.candidates(study, cell, known, all_of_them=all_of_them)
+            found[cell.name] = candidate_trials(study, cell, mine, files)
+    return found
+
+
+def candidate_trials(
+    study: Study, cell: Cell, candidates: Iterable[tuning.Params], files: Mapping[str, str]
+) -> list[tuple[tuning.Params, list[Trial]]]:
+    assert study.tuning is not None
+    found = []
+    for number, params in enumerate(candidates):
+        changed, recipe = tuning.settled(study, cell, params)
+        recipe = recipe_of(study, cell).model_copy(update=recipe)
+        trials = [trial(study, changed, -1 - r, recipe, files, "tuning") for r in range(study.tuning.scored_on)]
+        for one in trials if study.tuning.draws is not None else ():
+            one.extra["draws"] = [[tuning.arm_of(study, cell), number, params]]
+        found.append((params, trials))
+    return found
 
 
 def _tunes(study: Study, cell: Cell) -> bool:
-    return study.tuning is not None and cell.tuned
+    return bool(tuning.space_of(study, cell))
 
 
 def choose(
     study: Study, files: Mapping[str, str], rows: Iterable[Mapping[str, Any]], higher_is_better: bool
-) -> dict[str, float]:
-    """{cell: best learning rate by mean validation score}, of the cells whose tuning trials are all finished.
+) -> dict[str, tuning.Params]:
+    """{cell: best candidate by mean validation score}, of the cells whose tuning trials are all finished.
 
-    A failed trial is the worst score there is; ties go to the candidate that is listed first.
+    A failed trial is the worst score there is; ties go to the candidate that is listed, or was drawn, first.
     """
+    if study.tuning is None:
+        return {}
+    rows = list(rows)
     results = {row["id"]: row for row in rows if row["state"] in ("done", "failed")}
+    known = tuning.drawn(rows, study.primary_metric, higher_is_better)
     chosen = {}
-    for cell, candidates in tuning_trials(study, files).items():
-        if any(t.id not in results for _, trials in candidates for t in trials):
+    for cell in cells(study):
+        params = tuning.recorded(study, cell, known) if _tunes(study, cell) else None
+        candidates = candidate_trials(study, cell, params or (), files)
+        if not candidates or any(t.id not in results for _, trials in candidates for t in trials):
             continue
         done = [results[t.id] for _, trials in candidates for t in trials if results[t.id]["state"] == "done"]
         if done and not any(f"validation_{study.primary_metric}" in (row["metrics"] or {}) for row in done):
             raise ConfigError(
-                f"[tuning] chooses by 'validation_{study.primary_metric}', which no trial of {cell!r} measured; name a "
-                "metric that the task gives, or leave [tuning] out"
+                f"[tuning] chooses by 'validation_{study.primary_metric}', which no trial of {cell.name!r} measured; "
+                "name a metric that the task gives, or leave [tuning] out"
             )
         scores = [
-            sum(_score(results[t.id], study.primary_metric, higher_is_better) for t in trials)
+            score_of([tuning.score(results[t.id], study.primary_metric, higher_is_better) for t in trials])
             for _, trials in candidates
         ]
-        chosen[cell] = candidates[max(range(len(scores)), key=lambda i: scores[i])][0]
+        chosen[cell.name] = candidates[max(range(len(scores)), key=lambda i: scores[i])][0]
     return chosen
 
 
-def _score(row: Mapping[str, Any], metric: str, higher_is_better: bool) -> float:
-    value = (row["metrics"] or {}).get(f"validation_{metric}") if row["state"] == "done" else None
-    if value is None or not math.isfinite(value):
-        return -math.inf
-    return value if higher_is_better else -value
-
-
 def main_trials(
-    study: Study, files: Mapping[str, str], learning_rates: Mapping[str, float], waiting: Collection[str] = ()
+    study: Study, files: Mapping[str, str], chosen: Mapping[str, tuning.Params], waiting: Collection[str] = ()
 ) -> list[Trial]:
     """The reported trials but those of cells that are `waiting`, replicate by replicate: pairs are complete early.
 
-    Two cells may ask for the very same trial (a tuned arm that chose the rate of another cell): it is planned once, and
-    knows in its `also` which further cells it answers for.
+    chosen: {cell: its candidate}, of tuned arms. Two cells may ask for the very same trial (a tuned arm that chose what
+    another cell has): it is planned once, and knows in its `also` which further cells it answers for.
     """
     every = [cell for cell in cells(study) if cell.name not in waiting]
-    chosen = {cell.name: {"lr": learning_rates[cell.name]} if cell.name in learning_rates else {} for cell in every}
-    found: dict[str, Trial] = {}
+    settled = {cell.name: tuning.settled(study, cell, chosen.get(cell.name, {})) for cell in every}
+    found = []
     for replicate in range(study.replicates):
         for cell in every:
-            recipe = recipe_of(study, cell).model_copy(update=chosen[cell.name])
-            new = trial(study, cell, replicate, recipe, files, "main")
-            first = found.setdefault(new.id, new)
-            if first is not new:
-                first.extra.setdefault("also", []).append([cell.name, cell.level])
+            changed, recipe = settled[cell.name]
+            recipe = recipe_of(study, cell).model_copy(update=recipe)
+            found.append(trial(study, changed, replicate, recipe, files, "main"))
+    return _once(found)
+
+
+def _once(trials: Iterable[Trial]) -> list[Trial]:
+    """Each trial once, with the further cells and the draws that it answers for."""
+    found: dict[str, Trial] = {}
+    for new in trials:
+        first = found.setdefault(new.id, new)
+        if first is new:
+            continue
+        place = [new.cell, new.level]
+        if new.cell != first.cell and place not in first.extra.get("also", ()):
+            first.extra.setdefault("also", []).append(place)
+        for one in new.extra.get("draws", ()):
+            if one not in first.extra["draws"]:
+                first.extra["draws"].append(one)
     return list(found.values())
 
 
@@ -225,36 +258,39 @@ def wanted_trials(
 ) -> list[Trial]:
     """Every trial that can be named by now: the tuning ones, and the main ones of cells that need none or whose own
     are finished."""
-    tuning = [t for candidates in tuning_trials(study, files).values() for _, trials in candidates for t in trials]
+    rows = list(rows)
+    candidates = tuning_trials(study, files, rows, higher_is_better)
     chosen = choose(study, files, rows, higher_is_better)
-    return tuning + main_trials(
-        study, files, chosen, {cell.name for cell in cells(study) if _tunes(study, cell)} - chosen.keys()
-    )
+    trials = _once(t for found in candidates.values() for _, trials in found for t in trials)
+    return trials + main_trials(study, files, chosen, candidates.keys() - chosen.keys())
 
 
-def total(study: Study) -> int:
+def total(study: Study, rows: Iterable[Mapping[str, Any]] = ()) -> int:
     """How many trials the whole study is at most, tuning included: a tuned arm may come to share those of another
-    cell. Cells that share theirs in any case are counted once."""
+    cell. Cells that share theirs in any case are counted once, and so are equal draws among the store's rows."""
     fixed, tuned = _kinds(study)
-    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study)
+    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study, rows)
 
 
-def distinct(study: Study) -> int:
+def distinct(study: Study, rows: Iterable[Mapping[str, Any]] = ()) -> int:
     """How many trials the whole study is at least: each tuned arm may have chosen what another cell has anyway."""
-    return len(_kinds(study)[0]) * study.replicates + tuning_total(study)
+    return len(_kinds(study)[0]) * study.replicates + tuning_total(study, rows)
 
 
-def tuning_total(study: Study) -> int:
-    """How many trials choose learning rates."""
-    return len(_kinds(study)[1]) * len(study.tuning.lr) * study.tuning.replicates if study.tuning else 0
+def tuning_total(study: Study, rows: Iterable[Mapping[str, Any]] = ()) -> int:
+    """How many trials choose among candidates."""
+    if study.tuning is None:
+        return 0
+    known = tuning.drawn(rows, study.primary_metric, True)
+    return sum(tuning.count(study, cell, known) for cell in _kinds(study)[1].values()) * study.tuning.scored_on
 
 
-def _kinds(study: Study) -> tuple[set[str], set[str]]:
+def _kinds(study: Study) -> tuple[dict[str, Cell], dict[str, Cell]]:
     """The distinct trials of a replicate: of cells whose recipe is settled, and of arms that are tuned."""
-    fixed, tuned = set(), set()
+    fixed, tuned = {}, {}
     for cell in cells(study):
         kind = canonical([cell.swaps, recipe_of(study, cell).to_config(), cell.baseline])
-        (tuned if _tunes(study, cell) else fixed).add(kind)
+        (tuned if _tunes(study, cell) else fixed)[kind] = cell
     return fixed, tuned
 
 
@@ -265,14 +301,20 @@ def changed(
     rows = list(rows)
     wanted = wanted_trials(study, rows, files, higher_is_better)
     ids = {t.id for t in wanted}
-    longest = max((row["epochs"] or 0 for row in rows), default=0)
+    longest = max((row["epochs"] or 0 for row in rows), default=0) if study.recipe.budget != "cost" else 0
     if study.recipe.epochs < longest:  # they stand outside the identity, so that they can grow; they cannot shrink
         return [f"recipe.epochs: was {longest}, is now {study.recipe.epochs}; trials can be continued, not shortened"]
     most = max((row["replicate"] + 1 for row in rows), default=0)
     if study.replicates < most:
         return [f"study.replicates: was {most}, is now {study.replicates}; take {most} or more, nothing is deleted"]
+    shorter = budget.shortened(wanted, rows)
+    if shorter:
+        return shorter
     by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
     by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
+    named = {t.cell for t in wanted if t.phase == "main"} | {c for t in wanted for c, _ in t.extra.get("also", ())}
+    waiting = {cell.name for cell in cells(study) if _tunes(study, cell)} - named
+    arms = {tuning.arm_of(study, cell) for cell in cells(study) if _tunes(study, cell)}
     found: dict[str, None] = {}
     for row in rows:
         if row["id"] in ids:
@@ -281,7 +323,12 @@ def changed(
         new = by_place.get((row["phase"], row["cell"], row["replicate"], lr)) or by_cell.get(
             (row["phase"], row["cell"], row["replicate"])
         )
-        if new is None:
+        drawn = [arm for arm, *_ in (row.get("extra") or {}).get("draws", ())]
+        if drawn and not arms & set(drawn):
+            found[f"tuning.search: {row['cell']} has draws of another search space, sampler or network"] = None
+        elif new is None and row["phase"] == "main" and row["cell"] in waiting:
+            found[f"tuning: {row['cell']} would choose again, among more candidates, and has reported trials"] = None
+        elif new is None:
             label = (
                 f"{row['cell']}, replicate {row['replicate']}" if row["replicate"] >= 0 else f"{row['cell']}, tuning"
             )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
+from . import estimands
 from . import plan as planning
 from .answer import Answer, write_text
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
 from .store import Store
+from .tuned import best_of_k, searched_settings, tuning_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ PLACES = ("trial", "cell", "level", "replicate", "status", "attempts", "reason",
 class StudyAnswer(Answer):
     """The answer of a study's folder. Made by `dp.run` and `dp.load`; unfinished studies answer with what they have.
 
-    tuning: the trials that chose a learning rate, as `trials`. store: the folder's store.
+    tuning: the trials that chose among candidates, as `trials`. store: the folder's store.
     """
 
     folder: Path
@@ -60,6 +62,16 @@ class StudyAnswer(Answer):
     def tuning(self) -> pd.DataFrame:
         return self._table("tuning")
 
+    @functools.cached_property
+    def tuning_summary(self) -> pd.DataFrame:
+        """One row per tuned arm: what it chose, and what lies on the edge of the search; see `dopant.study.tuned`."""
+        return tuning_summary(self)
+
+    @functools.cached_property
+    def best_of_k(self) -> pd.DataFrame:
+        """The validation score that each arm's best of k draws is expected to have; see `dopant.study.tuned`."""
+        return best_of_k(self)
+
     def _table(self, phase: str) -> pd.DataFrame:
         import pandas as pd
 
@@ -67,7 +79,8 @@ class StudyAnswer(Answer):
             {
                 "trial": row["id"], "cell": row["cell"], "level": row["level"], "replicate": row["replicate"],
                 "status": row["state"], "attempts": row["attempts"], "reason": row["reason"],
-                "lr": row["description"]["recipe"].get("lr"), **(row["metrics"] or {}),
+                "lr": row["description"]["recipe"].get("lr"), **searched_settings(self.config, row),
+                **(row["metrics"] or {}),
             }
             for row in self.rows
             if row["phase"] == phase
@@ -122,7 +135,7 @@ class StudyAnswer(Answer):
     @property
     def counts(self) -> dict[str, int]:
         """planned (by the whole study), pending, running, done, failed."""
-        return whole_counts(self.config, self.store.counts())
+        return whole_counts(self.config, self.store.counts(), self.store.rows())
 
     @functools.cached_property
     def costs(self) -> pd.DataFrame:
@@ -181,7 +194,8 @@ class StudyAnswer(Answer):
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
-        """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`."""
+        """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`. Where both
+        estimands are reported, every contrast under each, the primary one first (column `primary`)."""
         import pandas as pd
 
         from . import verdicts
@@ -196,12 +210,12 @@ class StudyAnswer(Answer):
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
-        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
-        return verdicts.effects(
-            table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self.failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
-            items=self._items(name), same_items=self.resplit() is None,
-        )  # fmt: skip
+        settings = {
+            "metric": column, "higher_is_better": higher, "margin": self.config.margin,
+            "failure_value": self.failure_value(name), "resplit": self.resplit(), "tier": self._tier(),
+            "items": self._items(name), "same_items": self.resplit() is None,
+        }  # fmt: skip
+        return estimands.effects(self, table, verdicts.effects, settings)
 
     @functools.cached_property
     def verdicts(self) -> list[str]:
@@ -281,11 +295,14 @@ class StudyAnswer(Answer):
         return notes_of(self)
 
     def write_tables(self) -> None:
-        """effects.csv and trials.csv in the study's folder."""
+        """effects.csv and trials.csv in the study's folder; of a tuned study tuning.csv and best-of-k.csv too."""
         effects = self.effects.copy()
         effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
         write_text(self.folder / "effects.csv", effects.to_csv(index=False))
         write_text(self.folder / "trials.csv", self.trials.to_csv(index=False))
+        if self.config.tuning is not None:
+            write_text(self.folder / "tuning.csv", self.tuning_summary.to_csv(index=False))
+            write_text(self.folder / "best-of-k.csv", self.best_of_k.to_csv(index=False))
 
     def model(self, trial_id: str, host: Any = None) -> nn.Module:
         """The trained network of a finished trial, in eval mode on the CPU.
@@ -323,15 +340,10 @@ class StudyAnswer(Answer):
         return model.eval()
 
 
-def _own_choice(cell: designs.Cell) -> bool:
-    """Whether a baseline chose its own settings by validation: as far as none was given."""
-    return cell.baseline is not None and set(cell.baseline) == {"name"}
-
-
-def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
+def whole_counts(study: Study, counts: Mapping[str, int], rows: list[dict[str, Any]]) -> dict[str, int]:
     """The store's counts, with the trials that the study will have once tuning has ended counted as pending."""
-    finished = counts["planned"] >= planning.distinct(study) and not counts["pending"] + counts["running"]
-    planned = counts["planned"] if finished else max(planning.total(study), counts["planned"])
+    finished = counts["planned"] >= planning.distinct(study, rows) and not counts["pending"] + counts["running"]
+    planned = counts["planned"] if finished else max(planning.total(study, rows), counts["planned"])
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
 
 

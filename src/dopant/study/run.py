@@ -19,7 +19,7 @@ from ..designs import Factorial, Ladder
 from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
-from . import forecast, provenance
+from . import budget, forecast, provenance, tuning
 from . import plan as planning
 from .answer import write_text
 from .config import Study, Tuning, as_named
@@ -102,7 +102,7 @@ def run(
     needs: dict[str, dict[str, int]] = {}
     with pretrained.places(folder, starts):
         facts, unbuildable = check(study, needs, forecast.cells_left(study, folder, files))
-    study = study.with_(unbuildable=unbuildable)
+        study = budget.measured(study.with_(unbuildable=unbuildable))
     provenance.same_data(folder / "provenance.json", facts)
     if fork:
         folder, study = _fork(folder, study, fork, files)
@@ -208,7 +208,7 @@ def _execute(
     references: Sequence[str],
 ) -> None:
     def tell(rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
-        progress.update(rows, whole_counts(study, counts))
+        progress.update(rows, whole_counts(study, counts, rows))
 
     on_poll = tell if progress is not None else None
     if in_process(study):
@@ -236,7 +236,7 @@ def in_process(study: Study) -> bool:
 def _study(value: Study | Ladder | Factorial, **given: Any) -> Study:
     study = value if isinstance(value, Study) else Study(design=value)
     if isinstance(given.get("tuning"), Mapping):
-        given["tuning"] = Tuning(**given["tuning"])
+        given["tuning"] = Tuning.read(given["tuning"])
     if isinstance(given.get("recipe"), Mapping):
         given["recipe"] = Recipe(**given["recipe"])
     return study.with_(**{k: v for k, v in given.items() if v is not None})
@@ -306,6 +306,8 @@ def check(
     streams = Streams(study.seed, 0)
     study = study.with_(unbuildable={})
     cells = [cell for cell in planning.cells(study) if cell.baseline is None]
+    # Candidates of searched options are tried by themselves too: a wrong one must not be found out by its trial.
+    cells += [probe for cell in cells if cell.role != "control" for probe in tuning.build_probes(study, cell)]
     description = planning.describe(study, cells[0], 0, study.recipe, {})
     data = build_data(description, streams) if study.data is not None else None
     if data is None and "sample" not in description["task"]:
@@ -333,8 +335,7 @@ def check(
         key = planning.build_key(study, cell) + ("" if asked else " finished")
         if key in fine:
             need = fine[key]
-            if needs is not None and need is not None:
-                needs[cell.name] = need
+            _keep(needs, cell.name, need)
             continue
         filled, found, need = model, [], None
         if cell.swaps:
@@ -345,13 +346,12 @@ def check(
                 freeze_rest(filled, study.slots())
             try:
                 need = forecast.refuse_cell(cell.name, filled, data, planning.recipe_of(study, cell))
-                if needs is not None and need is not None:
-                    needs[cell.name] = need
+                _keep(needs, cell.name, need)
             except DoesNotFit as error:
                 found = [error]
         # What is short of memory today is no property of a control: it must not leave the study for that.
-        if found and cell.role == "control" and errors:
-            continue  # what its level says already
+        if found and cell.role == "control" and (errors or cell.drop_in):
+            continue  # what its level says already, or its tuned self
         if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
             unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
         else:
@@ -364,6 +364,12 @@ def check(
         return {}, unbuildable
     known = {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
     return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}, unbuildable
+
+
+def _keep(needs: dict[str, dict[str, int]] | None, name: str, need: dict[str, int] | None) -> None:
+    """Of a cell and its searched candidates the one that needs most."""
+    if needs is not None and need is not None and need["memory"] >= needs.get(name, {}).get("memory", 0):
+        needs[name] = need
 
 
 def higher_is_better(study: Study) -> bool:
@@ -413,10 +419,11 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
     rows = Store.open(folder).rows()
-    wanted = _wanted(study, rows, files)
+    wanted = {t.id: t.epochs for t in planning.wanted_trials(study, rows, files, higher_is_better(study))}
     store = Store.create(target)
     for row in rows:
-        if row["id"] in wanted and row["state"] == "done" and (row["epochs"] or 0) <= study.recipe.epochs:
+        asked = wanted.get(row["id"])
+        if row["id"] in wanted and row["state"] == "done" and (asked is None or (row["epochs"] or 0) <= asked):
             shutil.copytree(folder / "trials" / row["id"], target / "trials" / row["id"])
     if (folder / pretrained.FOLDER).is_dir():
         shutil.copytree(folder / pretrained.FOLDER, target / pretrained.FOLDER)

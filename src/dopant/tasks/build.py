@@ -16,6 +16,7 @@ from .._swap import fill
 from ..datasets.source import Dataset, load_source
 from ..errors import ConfigError
 from ..streams import Streams
+from ..training.gain import apply_gain
 
 
 def build_data(description: dict[str, Any], streams: Streams) -> Dataset:
@@ -101,10 +102,17 @@ def trial_host(
 
 
 def fill_host(model: nn.Module, description: dict[str, Any], streams: Streams, data: Dataset | None) -> nn.Module:
-    """A host with a trial's swaps: itself where there is none, else a filled copy."""
-    if not description["swaps"]:
-        return model
-    return fill(model, description["swaps"], sample_of(description, data), streams, laws=False)
+    """A host with a trial's swaps: itself where there is none, else a filled copy. The recipe's initial gain is applied
+    in either case."""
+    filled = model
+    if description["swaps"]:
+        filled = fill(model, description["swaps"], sample_of(description, data), streams, laws=False)
+    gained = description.get("gained_slots")
+    if gained is None:
+        return filled
+    filled = copy_module(filled) if filled is model else filled
+    apply_gain(filled, gained, description["recipe"]["initial_gain"])
+    return filled
 
 
 def sample_of(description: dict[str, Any], data: Dataset | None) -> Any:

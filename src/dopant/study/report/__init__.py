@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import curves, forest, reading, tables
+from . import best_of_k, curves, forest, reading, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -58,6 +58,8 @@ def _context(answer: Any) -> dict[str, Any]:
         "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
         "curves": _curves(answer, metric.name),
         "cells": cells,
+        "tuning": best_of_k.summary(answer),
+        "best_of_k": best_of_k.panels(answer),
         "gradients": tables.gradients(getattr(answer, "gradients", None)),
         "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
         "trials": tables.trials(answer.trials) if len(answer.trials) else None,
@@ -89,6 +91,7 @@ def _forests(answer: Any) -> list[dict[str, Any]]:
         known = dict(zip(keys, key, strict=True))
         metric = measure_of(answer, known.get("metric"))
         title = metric.label + (f", {clean(known['estimand'])}" if "estimand" in known else "")
+        title += ", the primary estimand" if "primary" in part.columns and part["primary"].all() else ""
         found.append({"title": title, "pictures": _both(forest.against_level(part), metric, "")})
     return found
 

@@ -70,23 +70,26 @@ def curve(metrics: Any, cell: str, metric: str, *, share: bool = False) -> Curve
     return Curve([int(e) for e in one.index], list(mean), list(low), list(high), int(one["count"].max()))
 
 
-def panels(metrics: Any, cells: list[Any], versus: dict[str, str], column: str) -> list[Panel]:
+def panels(
+    metrics: Any, cells: list[Any], versus: dict[str, str], column: str, *, axis: str = "epoch", start: float = 1 / 3
+) -> list[Panel]:
     """One panel for each cell that logged `column`, all with the same axes.
 
-    versus: {cell: the cell it is compared with}.
+    versus: {cell: the cell it is compared with}. axis: what the column `epoch` counts, in a word or two. start: the
+    share of it that need not be seen whole.
     """
     metric = measure(column, metrics[column])
     found = {cell.name: c for cell in cells if (c := curve(metrics, cell.name, column, share=metric.share)) is not None}
     if not found:
         return []
-    limits = _limits(list(found.values()))
+    limits = _limits(list(found.values()), start)
     epochs = min(c.epoch[0] for c in found.values()), max(c.epoch[-1] for c in found.values())
     made = []
     for cell in cells:
         if cell.name not in found or len(made) == PANELS:
             continue
         own, below = found[cell.name], found.get(versus.get(cell.name, ""))
-        picture = _panel(own, below, cell, versus.get(cell.name, ""), metric, limits, epochs)
+        picture = _panel(own, below, cell, versus.get(cell.name, ""), metric, limits, epochs, axis)
         made.append(Panel(clean(cell.name), _role(cell), score(own.mean[-1], metric), own.replicates, picture))
     return made
 
@@ -96,13 +99,14 @@ def _role(cell: Any) -> str:
     return role if role in ("control", "variant") else "level"
 
 
-def _limits(curves: list[Curve]) -> tuple[float, float]:
-    """The means after the first third of the epochs, where curves differ, and bands as far as half a span beyond them.
+def _limits(curves: list[Curve], start: float) -> tuple[float, float]:
+    """The means after the first part of the epochs (`start`), where curves differ, and bands as far as half a span
+    beyond them.
 
     What lies outside leaves the panel: the steep start, and the bands of two replicates.
     """
     last = max(c.epoch[-1] for c in curves)
-    means = [m for c in curves for e, m in zip(c.epoch, c.mean, strict=True) if e >= last / 3 or len(c.epoch) < 5]
+    means = [m for c in curves for e, m in zip(c.epoch, c.mean, strict=True) if e >= last * start or len(c.epoch) < 5]
     means = means or [m for c in curves for m in c.mean]
     low, high = min(means), max(means)
     span = (high - low) or abs(high) or 1.0
@@ -111,13 +115,15 @@ def _limits(curves: list[Curve]) -> tuple[float, float]:
         for c in curves
         for i, e in enumerate(c.epoch)
         for v in (c.low[i], c.high[i])
-        if math.isfinite(v) and e >= last / 3
+        if math.isfinite(v) and e >= last * start
     ]
     low, high = max(min([low, *ends]), low - span / 2), min(max([high, *ends]), high + span / 2)
     return low - 0.03 * span, high + 0.03 * span
 
 
-def _panel(own: Curve, below: Curve | None, cell: Any, versus: str, metric: Measure, limits, epochs) -> Markup:
+def _panel(
+    own: Curve, below: Curve | None, cell: Any, versus: str, metric: Measure, limits, epochs, axis: str
+) -> Markup:
     low, high = limits
     first, last = epochs
 
@@ -140,7 +146,7 @@ def _panel(own: Curve, below: Curve | None, cell: Any, versus: str, metric: Meas
         parts.append(
             svg.text(x(value), BOTTOM + 16, f"{int(value)}", class_="tick", text_anchor="middle", font_size=11)
         )
-    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 28, "epoch", class_="axis", text_anchor="middle", font_size=11))
+    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 28, axis, class_="axis", text_anchor="middle", font_size=11))
     role = _role(cell)
     lines: list[Markup] = []
     if below is not None:
@@ -152,7 +158,7 @@ def _panel(own: Curve, below: Curve | None, cell: Any, versus: str, metric: Meas
         lines.append(svg.path(edge, closed=True, class_=f"band {role}"))
     lines.append(_line(own, x, y, f"curve {role}"))
     parts.append(_clipped(lines))
-    title = f"{metric.label} of {clean(cell.name)} by epoch, last {score(own.mean[-1], metric)}"
+    title = f"{metric.label} of {clean(cell.name)} by {axis}, last {score(own.mean[-1], metric)}"
     if below is not None:
         title += f"; grey: {clean(versus)}, last {score(below.mean[-1], metric)}"
     return svg.figure(WIDTH, HEIGHT, title, *parts, class_="panel")

@@ -57,7 +57,8 @@ def groups(effects: Any) -> list[list[Row]]:
 def _owner(row: Row, found: list[list[Row]]) -> list[Row] | None:
     """The group that a row belongs to; None where it stands alone."""
     if role_of(row) == "simple":
-        return next((g for g in found if g[0].get("swap") == row.get("of") and role_of(g[0]) == "level"), None)
+        same = [g for g in found if g[0].get("swap") == row.get("of") and role_of(g[0]) == "level"]
+        return next((g for g in same if g[0].get("estimand") == row.get("estimand")), None)
     if role_of(row) == AGAINST_CONTROL:
         return next((g for g in found if any(r.get("cell") == row.get("cell") for r in g)), None)
     same = [g for g in found if g[0].get("versus") == row.get("versus") and role_of(g[0]) == "level"]

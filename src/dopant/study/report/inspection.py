@@ -88,6 +88,8 @@ def forecast_lines(whole: Any) -> Iterator[str]:
         f"{whole.trials} of {whole.planned} trials are still to run: about {duration(whole.seconds)}, if "
         f"{whole.assumption}"
     )
+    if whole.tuning:
+        yield f"{whole.tuning} of the {whole.planned} trials are for tuning"
     yield f"disk: {show_bytes(whole.disk)} will be written, {show_bytes(whole.disk_free)} are free"
     yield (
         f"memory: {show_bytes(whole.worker_memory)} a worker at most, {show_bytes(whole.memory_available)} available on"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..verdicts import SPOKEN
@@ -23,7 +23,7 @@ class Check:
 @dataclass(frozen=True)
 class Verdict:
     """A verdict ready to be shown. role, swap, big, interval: empty where the sentence belongs to no effect. simple: a
-    line for each simple effect of a main effect that depends on another factor."""
+    line for each simple effect of a main effect that depends on another factor. estimand: where there are two."""
 
     role: str
     key: str
@@ -35,6 +35,7 @@ class Verdict:
     interval: str
     sentence: str
     simple: list[str]
+    estimand: str = ""
 
 
 def protocol(answer: Any) -> str | None:
@@ -51,8 +52,8 @@ def reads_test_set(answer: Any) -> bool:
 
 
 def levels(effects: Any) -> list[dict[str, Any]]:
-    """The effects that answer the question: not those of controls and variants."""
-    return [row for row in effects.to_dict("records") if role_of(row) == "level"]
+    """The effects that answer the question: not those of controls and variants, and of two estimands the primary."""
+    return [row for row in effects.to_dict("records") if role_of(row) == "level" and row.get("primary", True)]
 
 
 def fewest(rows: list[dict[str, Any]]) -> int:
@@ -64,7 +65,7 @@ def verdicts(answer: Any) -> list[Verdict]:
     """The sentences of `Answer.verdicts`, each beside its effect where there are as many of both."""
     rows = [row for row in answer.effects.to_dict("records") if row.get("role", "level") in SPOKEN]
     if len(rows) != len(answer.verdicts):
-        rows = [row for row in rows if role_of(row) == "level"]
+        rows = levels(answer.effects)
     paired = rows if len(rows) == len(answer.verdicts) else [None] * len(answer.verdicts)
     shown = []
     for sentence, row in zip(answer.verdicts, paired, strict=True):
@@ -80,7 +81,8 @@ def verdicts(answer: Any) -> list[Verdict]:
                 low, high = difference(row["low"], metric), difference(row["high"], metric)
                 between = f"95 % interval {low} to {high}"
         word = clean(without_tags(row["verdict"])) if row else kind.word
-        shown.append(Verdict(role, kind.key, kind.symbol, word, tags, swap, big, between, clean(sentence), simple))
+        verdict = Verdict(role, kind.key, kind.symbol, word, tags, swap, big, between, clean(sentence), simple)
+        shown.append(replace(verdict, estimand=_estimand(row)) if row else verdict)
     return shown
 
 
@@ -88,7 +90,15 @@ def _simple_of(effects: Any, row: dict[str, Any]) -> list[dict[str, Any]]:
     """The simple effects that belong to a row of `effects`."""
     if row.get("role") != "main" or "of" not in effects.columns:
         return []
-    return effects[(effects["role"] == "simple") & (effects["of"] == row["swap"])].to_dict("records")
+    mine = (effects["role"] == "simple") & (effects["of"] == row["swap"]) & (effects["estimand"] == row["estimand"])
+    return effects[mine].to_dict("records")
+
+
+def _estimand(row: dict[str, Any]) -> str:
+    """`drop-in` or `best against best, primary`, where a study reports both."""
+    if "primary" not in row:
+        return ""
+    return clean(row["estimand"]) + (", primary" if row["primary"] else "")
 
 
 def _simple(row: dict[str, Any], metric: Any) -> str:
@@ -146,11 +156,11 @@ def checklist(answer: Any) -> list[Check]:
     else:
         found.append(Check("yes", "The margin within which a difference counts as none was set before the run."))
     if any(not is_missing(r.get("untuned")) and bool(r["untuned"]) for r in rows):
-        found.append(Check("no", "The arms were not tuned: all ran one recipe."))
+        found.append(Check("no", f"The arms were not tuned: all ran one recipe.{_beside(rows)}"))
     elif given:
         found.append(Check("open", "Whether the arms were tuned alike, a table cannot tell."))
     else:
-        found.append(Check("yes", "All arms were tuned alike."))
+        found.append(Check("yes", f"All arms were tuned alike.{_beside(rows)}"))
     if given:
         return found
     found.append(
@@ -158,6 +168,16 @@ def checklist(answer: Any) -> list[Check]:
         else Check("yes", "Curves show validation data; the test set was read once per finished trial.")
     )  # fmt: skip
     return found
+
+
+def _beside(rows: list[dict[str, Any]]) -> str:
+    """What stands beside the primary estimand; empty where there is one alone."""
+    if not rows or "primary" not in rows[0]:
+        return ""
+    other = (
+        "drop-in effects, under the study's recipe," if rows[0]["estimand"] != "drop-in" else "effects of tuned arms"
+    )
+    return f" Beside the primary estimand stand {other} too."
 
 
 def limits(answer: Any) -> list[str]:

@@ -48,6 +48,7 @@ HELP = {
     "flops_declared": "the part of a training step that components declare because torch cannot count it",
     "untuned": "yes where the arms were not tuned alike",
     "tier": "how close to a device the evidence is",
+    "primary": "of two estimands the one that the study declared",
     "estimand": "drop-in: only the swap differs; best against best: every arm tuned alike",
 }  # fmt: skip
 

@@ -44,6 +44,9 @@ def table(answer: Any) -> RenderableType:
     parts: list[RenderableType] = []
     if len(answer.effects):
         parts += [_effects(answer.effects, measure_of(answer)), Text()]
+    if "primary" in answer.effects and answer.effects["primary"].any():
+        first = clean(answer.effects.loc[answer.effects["primary"], "estimand"].iloc[0])
+        parts.append(Text(f"primary estimand: {first}; both are listed, cells named (drop-in) ran the study's recipe"))
     for sentence, line in zip(answer.verdicts, verdicts.short(answer.effects), strict=True):
         kind, _ = kind_of(sentence)
         mark = Text(f"{kind.symbol} ", style=STYLES[kind.key])
