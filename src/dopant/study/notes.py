@@ -34,6 +34,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     if study.task_name == "supervised":
         notes += budget.words(study, answer.cells)
     notes += _factorial_notes(study)
+    notes += _baseline_notes(answer)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
@@ -66,9 +67,22 @@ def _factorial_notes(study: Study) -> list[str]:
         unpaired = [f"{f}={x}" for f, levels in factors.items() for x in list(levels)[1:] if f"{f}={x}" not in known]
         if unpaired and len(factors) > 1:
             notes.append(f"Nothing can be told of {', '.join(unpaired)}: no trained cell is its partner.")
+    return notes
+
+
+def _baseline_notes(answer: StudyAnswer) -> list[str]:
+    study, notes, table = answer.config, [], answer.trials
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")
+    for column, words in (
+        ("baseline_tried", "chose its settings by validation, in each replicate among {:,} candidates"),
+        ("baseline_items", "was fitted to {:,} of the training items"),
+    ):
+        for name, mine in table[table["status"] == "done"].groupby("cell", sort=False) if column in table else ():
+            count = mine[column].max()
+            if count > 1 and not (column == "baseline_items" and count >= mine["n_train"].max()):
+                notes.append(f"{name}: it {words.format(int(count))}.")
     return notes
 
 
