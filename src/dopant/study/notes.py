@@ -71,7 +71,8 @@ def _factorial_notes(study: Study) -> list[str]:
 
 
 def _baseline_notes(answer: StudyAnswer) -> list[str]:
-    study, notes, table = answer.config, [], answer.trials
+    study, notes = answer.config, []
+    table: Any = answer.trials
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")

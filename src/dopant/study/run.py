@@ -426,11 +426,17 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
 
 def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tuple[Path, Study]:
     """A new study beside the old one that begins with copies of the finished trials which are the same in both."""
-    from .store import Store
-
     target, study = folder.parent / name, study.with_(name=name)
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
+    copy_finished(folder, target, study, files)
+    return target, study
+
+
+def copy_finished(folder: Path, target: Path, study: Study, files: Mapping[str, str]) -> None:
+    """Begin `study` in a new folder, `target`, with copies of the finished trials of `folder` that it has too."""
+    from .store import Store
+
     rows = Store.open(folder).rows()
     wanted = {t.id: t.epochs for t in planning.wanted_trials(study, rows, files, higher_is_better(study))}
     store = Store.create(target)
@@ -442,4 +448,3 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
         shutil.copytree(folder / pretrained.FOLDER, target / pretrained.FOLDER)
     store.rebuild()
     study.save(target / "study.toml")
-    return target, study
