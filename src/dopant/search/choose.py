@@ -250,7 +250,8 @@ def _test(state: _State, code: Code) -> dict[str, Any]:
     pairs = [sign * (tests[r] - theirs[r]) for r in tests if r in theirs]
     if code != reference and pairs:
         low, high = interval(pairs, resplit)
-        found |= {"versus": state.space.swaps(reference), "difference": float(np.mean(pairs)), "difference_low": low,
+        kept = bool(inside(state.costs.one(reference), state.budgets))
+        found |= {"versus": state.space.swaps(reference), "versus_in_budget": kept, "difference": float(np.mean(pairs)), "difference_low": low,
                   "difference_high": high}  # fmt: skip
     return found
 

@@ -36,11 +36,12 @@ def sentences(
         found.append(f"Its test {metric}: {number(chosen['test'])}{between(chosen['test_low'], chosen['test_high'])}.")
     if "difference" in chosen:
         low, high = chosen["difference_low"], chosen["difference_high"]
+        kept = "" if chosen["versus_in_budget"] else ", which exceeds the budget"
         told = "an interval cannot be told" if math.isnan(low) else (
             "better" if low > 0 else "worse" if high < 0 else "not told apart"
         )  # fmt: skip
         found.append(
-            f"Against {chosen['versus']}, paired, on the test set: {chosen['difference']:+.4g}{between(low, high)} "
+            f"{estimate}Against {chosen['versus']}{kept}, paired, on the test set: {chosen['difference']:+.4g}{between(low, high)} "
             f"(positive is better): {told}."
         )
     return found
