@@ -12,6 +12,7 @@ from dopant.cost import ledger
 from dopant.errors import ConfigError
 from dopant.search.costs import costs_of
 from dopant.search.further import further_study
+from dopant.search.measured import measured_of
 from dopant.search.space import space_of
 from dopant.search.surrogate import fit
 
@@ -156,3 +157,33 @@ def test_a_recipe_that_moves_every_slot_of_the_design_is_refused_for_fewer(tmp_p
     with pytest.raises(ConfigError, match="would be other trials"):
         further_study(study, space, (0, 0), [(1, 0)], tmp_path / "x")
     assert further_study(study, space, (0, 0), [(1, 1)], tmp_path / "x").slots() == study.slots()
+
+
+def test_a_cell_that_lacks_a_replicate_is_trained_on_before_a_choice(folder, tmp_path):
+    answer = dp.load(folder)
+    whole = answer.trials
+    answer.trials = whole[(whole["cell"] != "head=linear, conv2=old") | (whole["replicate"] == 0)]
+    choice = dp.choose(answer, top=6, out=tmp_path / "more", workers=1)
+    table = choice.table.set_index("swaps")
+    assert set(table["replicates"]) == {2} and table["new"].sum() == 3 and table.loc["head=linear", "new"]
+    scores = whole[whole["cell"] == "head=linear, conv2=old"]["validation_accuracy"]
+    assert table.loc["head=linear", "validation"] == pytest.approx(scores.mean())  # its trials were copied
+
+
+def test_a_failed_trial_scores_as_declared_and_a_lost_one_not_at_all(folder):
+    answer = dp.load(folder)
+    answer.trials = answer.trials.copy()
+    row = answer.trials.index[answer.trials["cell"] == "head=linear, conv2=old"][0]
+    answer.trials.loc[row, ["status", "reason"]] = ["failed", "not finite"]
+    space = space_of(answer.config)
+    found = measured_of(answer, space.cells).scores[1, 0]
+    assert found[int(answer.trials.loc[row, "replicate"])] == 0.1 and len(found) == 2  # the chance of ten classes
+    answer._said[answer.trials.loc[row, "trial"]] = "lost"
+    assert len(measured_of(answer, space.cells).scores[1, 0]) == 1
+
+
+def test_a_study_without_validation_scores_is_refused(folder):
+    answer = dp.load(folder)
+    answer.trials = answer.trials.drop(columns="validation_accuracy")
+    with pytest.raises(ConfigError, match="no trial of 'study' has 'validation_accuracy', and networks are chosen by"):
+        dp.choose(answer)

@@ -251,8 +251,10 @@ def _test(state: _State, code: Code) -> dict[str, Any]:
     if code != reference and pairs:
         low, high = interval(pairs, resplit)
         kept = bool(inside(state.costs.one(reference), state.budgets))
-        found |= {"versus": state.space.swaps(reference), "versus_in_budget": kept, "difference": float(np.mean(pairs)), "difference_low": low,
-                  "difference_high": high}  # fmt: skip
+        found |= {
+            "versus": state.space.swaps(reference), "versus_in_budget": kept, "difference": float(np.mean(pairs)),
+            "difference_low": low, "difference_high": high,
+        }  # fmt: skip
     return found
 
 

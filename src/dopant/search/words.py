@@ -41,8 +41,8 @@ def sentences(
             "better" if low > 0 else "worse" if high < 0 else "not told apart"
         )  # fmt: skip
         found.append(
-            f"{estimate}Against {chosen['versus']}{kept}, paired, on the test set: {chosen['difference']:+.4g}{between(low, high)} "
-            f"(positive is better): {told}."
+            f"{estimate}Against {chosen['versus']}{kept}, paired, on the test set: {chosen['difference']:+.4g}"
+            f"{between(low, high)} (positive is better): {told}."
         )
     return found
 
