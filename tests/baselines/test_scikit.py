@@ -17,6 +17,7 @@ from dopant.baselines.estimator import build
 from dopant.baselines.scikit import random_forest, rbf_svm
 from dopant.errors import ConfigError
 from dopant.streams import Streams
+from dopant.study import forecast
 from dopant.study import plan as planning
 from dopant.tasks.build import build_data
 
@@ -195,6 +196,18 @@ def test_the_time_of_a_fit_grows_as_it_says():
     x, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
     few = rbf_svm(candidates=3)
     assert few.seconds(x, y, 40_000) > 1000 * few.seconds(x, y, 40, alone=True)
+
+
+def test_a_forecast_counts_the_fits_of_baselines_and_names_those_it_cannot_foretell():
+    study = dp.Study(
+        dp.Ladder("mlp").level(head="bottleneck-mlp"), data=DATA, recipe=dp.Recipe(epochs=1), replicates=2,
+        controls=False, baselines=[{"name": "random-forest", "trees": 20}, "logistic-regression"],
+    )  # fmt: skip
+    left = [(cell.name, "", 1, False) for cell in planning.cells(study)]
+    fits = forecast._fits(study, build_data(trial(data=DATA).description, Streams(0, 0)), left)
+    assert fits["baseline logistic-regression"] is None and fits["baseline random-forest:trees=20"] > 0.05
+    words = forecast._fit_words(fits)
+    assert "baseline random-forest:trees=20 about" in words and "baseline logistic-regression not counted" in words
 
 
 def test_a_study_compares_networks_with_baselines_of_this_process_on_the_same_split(tmp_path):

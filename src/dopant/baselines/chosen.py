@@ -26,12 +26,13 @@ Range = Mapping[str, Any]  # {"low", "high", "log"}; whole numbers where both en
 @dataclass(frozen=True)
 class Facts:
     """What an estimator is made for. classes: class numbers as targets, else numbers. varying: features that are not
-    constant. several: more than one target an item."""
+    constant. several: more than one target an item. work: trees, rounds or passes that are asked for, as given."""
 
     classes: bool
     seed: int
     varying: int
     several: bool
+    work: int
 
 
 class Chosen:
@@ -40,7 +41,8 @@ class Chosen:
     name: as registered. make: (settings, facts) -> a pipeline, not fitted. start: every setting's usual value. given:
     every setting as it is, or "validation". space: {setting: range}.
     candidates: how many are tried where something is open: the usual values, then a Latin hypercube over the space.
-    limit: training items that are fitted to, drawn by class; None: all. growth: a fit to n items takes n ** growth.
+    limit: training items that are fitted to, drawn by class; None: all. work: trees, rounds or passes.
+    growth: a fit to n items takes work * n ** growth.
 
     Classes are chosen by accuracy, the cross entropy deciding between equals where there are probabilities; numbers by
     the mean square error. The first of equals is taken. Every fit starts from the same seed, drawn from torch's default
@@ -57,6 +59,7 @@ class Chosen:
         space: Mapping[str, Range],
         candidates: int,
         limit: int | None,
+        work: int = 1,
         growth: float = 1.0,
     ):
         problems = [f"{k} is {v!r}; expected {allowed(space[k])}" for k, v in given.items() if not within(v, space[k])]
@@ -69,7 +72,7 @@ class Chosen:
         self.name, self.make, self.start = name, make, start
         self.given = {k: v for k, v in given.items() if v != VALIDATION}
         self.space = {k: space[k] for k, v in given.items() if v == VALIDATION}
-        self.candidates, self.limit, self.growth = candidates, limit, growth
+        self.candidates, self.limit, self.work, self.growth = candidates, limit, work, growth
         self.tried: list[tuple[Settings, tuple[float, float]]] = []
         self.items = self.iterations = 0
         self.converged = True
@@ -120,13 +123,15 @@ class Chosen:
         return found | kept(self.model.estimator[-1])
 
     def seconds(self, inputs: np.ndarray, targets: np.ndarray, items: int, *, alone: bool = False) -> float:
-        """What `fit` to `items` of a training split will take, by one fit to these few, at the usual values.
+        """What `fit` to `items` of a training split will take, by one fit to these few with a tenth of the work, at the
+        usual values.
 
         alone: with one candidate. Cost: that fit. A rough figure: other settings take longer or shorter.
         """
+        few = max(1, self.work // 10)
         start = time.perf_counter()
-        self._fitted({**self.start, **self.given}, (inputs, targets), 0)
-        once = time.perf_counter() - start
+        self._fitted({**self.start, **self.given}, (inputs, targets), 0, few)
+        once = (time.perf_counter() - start) * self.work / few
         items = min(items, self.limit or items)
         fits = 1 if alone or not self.space else self.candidates
         return once * fits * max(1.0, items / len(targets)) ** self.growth
@@ -143,12 +148,12 @@ class Chosen:
             found.append(self.given | {key: at(self.space[key], float(column[i])) for key, column in columns.items()})
         return found
 
-    def _fitted(self, settings: Settings, pair: Pair, seed: int) -> Estimator:
+    def _fitted(self, settings: Settings, pair: Pair, seed: int, work: int | None = None) -> Estimator:
         from sklearn.exceptions import ConvergenceWarning
 
         x, y = flat(pair[0]), pair[1]
         y = y.reshape(len(y)) if y.size == len(y) else flat(y)
-        facts = Facts(is_classes(y), seed, max(1, int((x != x[:1]).any(axis=0).sum())), y.ndim > 1)
+        facts = Facts(is_classes(y), seed, max(1, int((x != x[:1]).any(axis=0).sum())), y.ndim > 1, work or self.work)
         model = Estimator(self.make({**self.start, **settings}, facts))
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", ConvergenceWarning)

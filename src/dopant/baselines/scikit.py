@@ -61,7 +61,7 @@ def rbf_svm(
         return _pipeline(_scaled(SVR(epsilon=epsilon, **own), facts.several))
 
     start = {"C": 1.0, "gamma_scale": 1.0}
-    return Chosen("rbf-svm", make, start, {"C": C, "gamma_scale": gamma_scale}, SVM, candidates, limit, 2.0)
+    return Chosen("rbf-svm", make, start, {"C": C, "gamma_scale": gamma_scale}, SVM, candidates, limit, growth=2.0)
 
 
 @baseline("random-forest")
@@ -85,10 +85,12 @@ def random_forest(
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         kind: Any = RandomForestClassifier if facts.classes else RandomForestRegressor
-        return _pipeline(kind(n_estimators=trees, random_state=facts.seed, n_jobs=1, **settings))
+        return _pipeline(kind(n_estimators=facts.work, random_state=facts.seed, n_jobs=1, **settings))
 
     given = {"max_features": max_features, "min_samples_leaf": min_samples_leaf}
-    return Chosen("random-forest", make, {"max_features": 0.1, "min_samples_leaf": 1}, given, FOREST, candidates, limit)
+    return Chosen(
+        "random-forest", make, {"max_features": 0.1, "min_samples_leaf": 1}, given, FOREST, candidates, limit, trees
+    )
 
 
 @baseline("gradient-boosting")
@@ -114,7 +116,7 @@ def gradient_boosting(
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
         from sklearn.multioutput import MultiOutputRegressor
 
-        own = {"max_iter": rounds, "early_stopping": False, "random_state": facts.seed, **settings}
+        own = {"max_iter": facts.work, "early_stopping": False, "random_state": facts.seed, **settings}
         if facts.classes:
             return _pipeline(HistGradientBoostingClassifier(**own))
         one = HistGradientBoostingRegressor(**own)
@@ -124,7 +126,7 @@ def gradient_boosting(
     given = {
         "learning_rate": learning_rate, "max_leaf_nodes": max_leaf_nodes, "l2_regularization": l2_regularization
     }  # fmt: skip
-    return Chosen("gradient-boosting", make, start, given, BOOSTING, candidates, limit)
+    return Chosen("gradient-boosting", make, start, given, BOOSTING, candidates, limit, rounds)
 
 
 @baseline("mlp-classifier")
@@ -152,7 +154,7 @@ def mlp_classifier(
 
         own = {
             "hidden_layer_sizes": (settings["hidden"],) * layers, "alpha": settings["alpha"],
-            "learning_rate_init": settings["learning_rate"], "max_iter": max_iter, "random_state": facts.seed,
+            "learning_rate_init": settings["learning_rate"], "max_iter": facts.work, "random_state": facts.seed,
         }  # fmt: skip
         if facts.classes:
             return _pipeline(MLPClassifier(**own))
@@ -160,7 +162,7 @@ def mlp_classifier(
 
     start = {"hidden": 100, "alpha": 1e-4, "learning_rate": 1e-3}
     given = {"hidden": hidden, "alpha": alpha, "learning_rate": learning_rate}
-    return Chosen("mlp-classifier", make, start, given, MLP, candidates, limit)
+    return Chosen("mlp-classifier", make, start, given, MLP, candidates, limit, max_iter)
 
 
 for _factory, _space in (

@@ -160,7 +160,7 @@ def _fits(study: Study, data: Any, left: Sequence[tuple[str, str, int, bool]]) -
 def _fit_words(fits: Mapping[str, float | None]) -> str:
     told = [f"{cell} about {seconds:.0f} s a trial" for cell, seconds in fits.items() if seconds is not None]
     untold = [cell for cell, seconds in fits.items() if seconds is None]
-    return (f"; {', '.join(told)}, by one fit to few items" if told else "") + (
+    return (f"; {', '.join(told)}, roughly, by one fit to few items" if told else "") + (
         f"; {', '.join(untold)} not counted" if untold else ""
     )
 
