@@ -46,6 +46,7 @@ _NAMES = {
     "load": (".study.results", "load"),
     "Answer": (".study.answer", "Answer"),
     "analyse": (".study.analysis", "analyse"),
+    "choose": (".search.choose", "choose"),
     "DopantError": (".errors", "DopantError"),
     "ConfigError": (".errors", "ConfigError"),
     "SlotMismatch": (".errors", "SlotMismatch"),

@@ -33,6 +33,11 @@ def is_local(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def label(name: str) -> str:
+    """What people call it: a `local:` name without its fingerprint, any other as it is."""
+    return name.removeprefix(PREFIX).split("@")[0] if is_local(name) else name
+
+
 def get(name: str) -> Any:
     """The object named `name`; ConfigError when it belongs to another process."""
     if name not in _objects:
@@ -73,6 +78,15 @@ def fingerprint(value: Any, _within: tuple[Any, ...] = ()) -> str:
                 digest.update((repr(captured) if plain else fingerprint(captured, (*_within, value))).encode())
         for default in (getattr(value, "__defaults__", None) or (), getattr(value, "__kwdefaults__", None) or {}):
             digest.update(repr(default).encode())
+    elif callable(getattr(value, "fit", None)):  # an estimator: its kind and its settings
+        digest.update(fingerprint(type(value)).encode())
+        settings = value.get_params() if callable(getattr(value, "get_params", None)) else vars(value)
+        for key, setting in sorted(settings.items()):
+            digest.update(key.encode())
+            fitted = any(setting is outer for outer in (*_within, value))
+            digest.update(b"" if fitted else fingerprint(setting, (*_within, value)).encode())
+    elif hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array of NumPy's, whose repr is shortened
+        digest.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
     elif callable(getattr(value, "fingerprint", None)):  # a data set's own, by content
         digest.update(value.fingerprint().encode())
     else:

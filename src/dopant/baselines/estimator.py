@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any, Protocol
 
 import numpy as np
 
-from .. import registry
+from .. import local, registry
 from ..errors import ConfigError
 
 FLOOR = np.log(1e-12)  # of a class that training never saw, and of a probability of zero
@@ -64,14 +65,17 @@ class Estimator:
 
 
 def build(name: str, options: dict[str, Any]) -> Any:
-    """The baseline `name` with these options, not yet fitted. Raises UnknownName, and ConfigError for wrong options
-    and for factories that return something else."""
-    factory = registry.baselines.get(name)
+    """The baseline `name` (registered, or `local:…`) with these options, not yet fitted. Raises UnknownName, and
+    ConfigError for wrong options and for factories that return something else."""
+    factory = local.get(name) if local.is_local(name) else registry.baselines.get(name)
+    name = local.label(name)
+    if is_model(factory):  # one of this process, ready-made: each trial fits a copy of it
+        given, factory = factory, lambda: _copied(given)
     problems = registry.check_options("baseline", name, factory, options, 0)
     if problems:
         raise ConfigError(problems)
     made = factory(**options)
-    if callable(getattr(made, "fit", None)) and not isinstance(made, type):
+    if is_model(made):
         if callable(getattr(made, "scores", None)):
             try:
                 inspect.signature(made.fit).bind(None, None, validation=None)
@@ -84,6 +88,20 @@ def build(name: str, options: dict[str, Any]) -> Any:
             return Estimator(made)
     kind = f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"
     raise ConfigError(f"baseline {name!r} gives {kind}; expected an object with `fit` and `scores` (or `predict`)")
+
+
+def is_model(value: Any) -> bool:
+    """Whether a value is a model that can be fitted, and not what makes one."""
+    return callable(getattr(value, "fit", None)) and not isinstance(value, type)
+
+
+def _copied(model: Any) -> Any:
+    """One that is not fitted, where it is scikit-learn's kind, else as it is."""
+    if callable(getattr(model, "get_params", None)):
+        from sklearn.base import clone
+
+        return clone(model)
+    return copy.deepcopy(model)
 
 
 def is_classes(targets: np.ndarray) -> bool:

@@ -19,6 +19,7 @@ from ..tasks.build import build_data
 from ..tasks.supervised import finite
 from ..training import parts
 from ..training.evaluate import Scores, evaluate
+from .chosen import Chosen
 from .estimator import build, by_class
 
 
@@ -76,6 +77,24 @@ def run_baseline(trial: Any, streams: Streams, keeper: Any) -> Result:
     return metrics, items
 
 
+FEW = 1000  # items by which the time of a fit is foretold
+
+
+def foretold(spec: dict[str, Any], data: Any, *, alone: bool = False) -> float | None:
+    """Seconds that a baseline's fit to this training split will take; None where it is not one of ours that can tell.
+
+    spec: {"name": …, options}. alone: with one candidate, as where the study draws the settings. Cost: one fit to 1,000
+    items.
+    """
+    options = dict(spec)
+    model = build(options.pop("name"), options)
+    if not isinstance(model, Chosen):
+        return None
+    count = len(data.train)
+    chosen = torch.linspace(0, count - 1, min(count, FEW)).long()
+    return model.seconds(*_arrays(spec["name"], data.train, chosen), count, alone=alone)
+
+
 def _fit(name: str, model: Any, data: Any) -> float:
     """Fit on the training split; seconds that it took."""
     train = _arrays(name, data.train)
@@ -85,9 +104,9 @@ def _fit(name: str, model: Any, data: Any) -> float:
     return time.perf_counter() - start
 
 
-def _arrays(name: str, split: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a split; not kept there, as `Split.inputs` would be."""
-    inputs, targets = split.batch(torch.arange(len(split)))
+def _arrays(name: str, split: Any, chosen: torch.Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a split, or of the chosen items; not kept there, as `Split.inputs` would be."""
+    inputs, targets = split.batch(torch.arange(len(split)) if chosen is None else chosen)
     leaves = pytree.tree_leaves((inputs, targets))
     if len(leaves) != 2 or not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
         raise ConfigError(

@@ -163,3 +163,35 @@ def export(
     load_files(with_)
     for path in export_qasm(load(folder), trial, out):
         print(path)
+
+
+@app.command()
+def choose(
+    folder: Annotated[Path, typer.Argument(help="The folder of a study over one or several slots.")],
+    max_parameters: Annotated[float | None, typer.Option(help="Parameters of a network, at most.")] = None,
+    max_qubits: Annotated[float | None, typer.Option(help="Qubits of its largest circuit, at most.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds of training one trial, at most.")] = None,
+    top: Annotated[int, typer.Option(help="How many of the best predicted are trained.")] = 3,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Train those that are not yet.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder of the further study (default NAME-choice).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
+    with_: With = None,
+    as_json: Json = False,
+) -> None:
+    """The best network under a budget: predict all combinations, train a few, choose by validation."""
+    from ..search import words
+    from ..search.choose import choose as choose_network
+
+    choice = choose_network(
+        folder, max_parameters=max_parameters, max_qubits=max_qubits, max_seconds=max_seconds, top=top, train=train,
+        out=out, workers=workers, with_files=with_ or [], command=["dopant", *sys.argv[1:]],
+        progress=None if as_json else "auto",
+    )  # fmt: skip
+    if as_json:
+        show_json(choice.to_json())
+    else:
+        plain_console().print(words.lines(choice.table))
+        for line in (*choice.sentences, *(f"note: {note}" for note in choice.notes)):
+            print(line)
+    if choice.answer is not None and choice.answer.counts["failed"]:
+        raise typer.Exit(3)

@@ -100,7 +100,7 @@ class Study:
     metric: str | None = None
     tuning: Tuning | None = None
     unbuildable: dict[str, str] = field(default_factory=dict)
-    baselines: Sequence[Named] = ()
+    baselines: Sequence[Any] = ()
     folds: int | None = None
     analysis: AnalysisTable = field(default_factory=lambda: AnalysisTable())
     step_flops: dict[str, float] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Study:
             "name": self.name, "seed": self.seed, "replicates": self.replicates, "task": self.task,
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
-            "baselines": [b if isinstance(b, str) else dict(b) for b in self.baselines] or None,
+            "baselines": [b if isinstance(b, str) else as_named(b, "baselines") for b in self.baselines] or None,
             "unbuildable": self.unbuildable or None, "step_flops": self.step_flops or None, "folds": self.folds,
         }  # fmt: skip
         tables = {
@@ -186,6 +186,11 @@ class Study:
             found += wrong or _unbuildable(baseline)
         if len({canonical(as_named(b, "baselines")) for b in self.baselines}) < len(self.baselines):
             found.append("study.baselines: the same baseline is there twice")
+        elif len({called(b) for b in self.baselines}) < len(self.baselines):
+            found.append(
+                "study.baselines: two are called alike; a factory is called by its __name__, an estimator by its "
+                "class: write a named function that returns it"
+            )
         if self.baselines and self.task_name != "supervised":
             found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
         if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
@@ -353,6 +358,13 @@ def as_named(value: Any, kind: str) -> dict[str, Any]:
         return dict(value)
     label = getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
     return {"name": local.register(str(label), value)}
+
+
+def called(baseline: Any) -> str:
+    """What a baseline is called: its name and options."""
+    spec = as_named(baseline, "baselines")
+    options = ",".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+    return local.label(spec["name"]) + (f":{options}" if options else "")
 
 
 def _unbuildable(baseline: Any) -> list[str]:

@@ -91,8 +91,10 @@ def forecast(
     seconds = disk = 0.0
     held = {row["id"]: row["epochs"] or 0 for row in rows if row["state"] == "done"}
     swapped = {cell.name for cell in planning.cells(study) if cell.swaps}
+    fits = _fits(study, data, left)
     for cell, trial_id, epochs, tuning in left:
-        if cell not in dry:  # a baseline: what it takes is not known before
+        if cell not in dry:  # a baseline
+            seconds += fits.get(cell) or 0.0
             continue
         row = dry[cell]
         count = max(0, epochs - held.get(trial_id, 0))
@@ -137,11 +139,32 @@ def forecast(
         len(every), len(left), at_once, cores, seconds / speed * rounds + (START_SECONDS if left else 0.0),
         seconds, int(disk), free, memory, room.bytes, str(device), fit,
         f"{at_once} workers share {cores} cores evenly and nothing else runs"
-        + ("; baselines are not counted" if study.baselines else "")
+        + _fit_words(fits)
         + (f"; tuned arms count at the study's recipe, up to {more} trials more at others" if more > 0 else "")
         + (f"; up to {fresh} trials more run the race's leader again" if fresh else ""),
         tuple(problems), sum(t.phase == "tuning" for t in every),
     )  # fmt: skip
+
+
+def _fits(study: Study, data: Any, left: Sequence[tuple[str, str, int, bool]]) -> dict[str, float | None]:
+    """{baseline's cell that has trials left: seconds of a fit, None where that is not known before}."""
+    from ..baselines.run import foretold
+    from . import tuning
+
+    due = {cell for cell, *_ in left}
+    return {
+        cell.name: foretold(cell.baseline, data, alone=bool(tuning.space_of(study, cell)))
+        for cell in planning.cells(study)
+        if cell.baseline is not None and cell.name in due
+    }
+
+
+def _fit_words(fits: Mapping[str, float | None]) -> str:
+    told = [f"{cell} about {seconds:.0f} s a trial" for cell, seconds in fits.items() if seconds is not None]
+    untold = [cell for cell, seconds in fits.items() if seconds is None]
+    return (f"; {', '.join(told)}, roughly, by one fit to few items" if told else "") + (
+        f"; {', '.join(untold)} not counted" if untold else ""
+    )
 
 
 def worker_memory(step: int, device: Any) -> int:

@@ -55,6 +55,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         for name, why in planning.undefined_controls(study).items()
         if OTHER_SIDE not in name  # that the nearest width is near enough is no news
     ]
+    notes += _baseline_notes(answer)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
@@ -91,9 +92,23 @@ def _design_notes(study: Study) -> list[str]:
     skipped = getattr(study.design, "skipped", None)
     if skipped:
         notes.append("Not tried: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
+    return notes
+
+
+def _baseline_notes(answer: StudyAnswer) -> list[str]:
+    study, notes = answer.config, []
+    table: Any = answer.trials
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")
+    for column, words in (
+        ("baseline_tried", "chose its settings by validation, in each replicate among {:,} candidates"),
+        ("baseline_items", "was fitted to {:,} of the training items"),
+    ):
+        for name, mine in table[table["status"] == "done"].groupby("cell", sort=False) if column in table else ():
+            count = mine[column].max()
+            if count > 1 and not (column == "baseline_items" and count >= mine["n_train"].max()):
+                notes.append(f"{name}: it {words.format(int(count))}.")
     return notes
 
 

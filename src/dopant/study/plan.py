@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..recipe import Recipe
 from ..registry import components, tasks
 from . import budget, tuning
-from .config import Study, as_named
+from .config import Study, as_named, called
 from .draws import score_of
 from .files import used
 from .trial import FORMAT, Trial, canonical
@@ -36,10 +36,7 @@ def cells(study: Study) -> list[Cell]:
 
 def baseline_cell(baseline: Any) -> Cell:
     """The cell of a whole other model, called by its name and options."""
-    spec = as_named(baseline, "baselines")
-    options = ",".join(f"{key}={value}" for key, value in spec.items() if key != "name")
-    name = spec["name"] + (f":{options}" if options else "")
-    return Cell(f"baseline {name}", None, {}, "baseline", baseline=spec)
+    return Cell(f"baseline {called(baseline)}", None, {}, "baseline", baseline=as_named(baseline, "baselines"))
 
 
 def recipe_of(study: Study, cell: Cell) -> Recipe:

@@ -99,6 +99,10 @@ class StudyAnswer(Answer):
     def _said(self) -> dict[str, str]:
         return {row["id"]: status_of(row) for row in self.rows}
 
+    def lost(self, trial: str) -> bool:
+        """Whether a failed trial says nothing of its cell; see `status_of`."""
+        return self._said[trial] == "lost"
+
     @functools.cached_property
     def failures(self) -> list[str]:
         """One line per failed trial: cell, replicate, what is known, the folder that has the rest."""

@@ -64,8 +64,9 @@ def run(
     """Run a study, or go on with it; returns its Answer.
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
-    baselines: whole other models on the same splits, by name or as {"name": …, options}. folds, analysis: as of a
-    dp.Study.
+    baselines: whole other models on the same splits, by name or as {"name": …, options}; or one of this process, as
+    itself: an estimator with scikit-learn's methods, or a function that makes one (see `dopant.baselines`). folds, analysis: as
+    of a dp.Study.
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
@@ -234,7 +235,7 @@ def _execute(
 def in_process(study: Study) -> bool:
     """Whether the study uses an object that exists only in this process, so that workers elsewhere could not."""
     tables = study.to_tables()["study"]
-    named = [tables["host"], tables.get("data"), tables["task"]]
+    named = [tables["host"], tables.get("data"), tables["task"], *tables.get("baselines", ())]
     return any(
         local.is_local(str(value))
         for spec in named
@@ -266,10 +267,22 @@ def _in_process_names(study: Study, train: Callable | str | None, sample: Any) -
 
         data = study.data if isinstance(study.data, Mapping) else as_source(study.data)
         study = study.with_(data=as_named(data, "data"))
+    if isinstance(study.baselines, (list, tuple)):
+        study = study.with_(baselines=[_named_baseline(b) for b in study.baselines])
     host = study.design.host
     if not isinstance(host, str):
         study = study.with_(design=designs.with_host(study.design, as_named(host, "host")))
     return study
+
+
+def _named_baseline(value: Any) -> Any:
+    """A baseline that is an object of this process, alone or as the name in a table, by its `local:` name."""
+    from ..baselines.estimator import is_model
+
+    if isinstance(value, Mapping):
+        name = value.get("name")
+        return {**value, **as_named(name, "baselines")} if callable(name) or is_model(name) else value
+    return as_named(value, "baselines") if callable(value) or is_model(value) else value
 
 
 def _with_start(study: Study, checkpoint: Any) -> tuple[Study, dict[str, Any], list[str]]:
@@ -440,11 +453,17 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
 
 def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tuple[Path, Study]:
     """A new study beside the old one that begins with copies of the finished trials which are the same in both."""
-    from .store import Store
-
     target, study = folder.parent / name, study.with_(name=name)
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
+    copy_finished(folder, target, study, files)
+    return target, study
+
+
+def copy_finished(folder: Path, target: Path, study: Study, files: Mapping[str, str]) -> None:
+    """Begin `study` in a new folder, `target`, with copies of the finished trials of `folder` that it has too."""
+    from .store import Store
+
     rows = Store.open(folder).rows()
     # Without the fresh replicates of a race, whose leader is chosen anew here; they are kept where it is the same.
     chosen_anew = [row for row in rows if row["phase"] != "confirm"]
@@ -458,4 +477,3 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
         shutil.copytree(folder / pretrained.FOLDER, target / pretrained.FOLDER)
     store.rebuild()
     study.save(target / "study.toml")
-    return target, study
