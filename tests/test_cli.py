@@ -191,6 +191,11 @@ def test_analyse_reads_a_table_and_answers_in_words(tmp_path):
     )
     answer = json.loads(result.stdout)
     assert answer["effects"][0]["mean"] == pytest.approx(0.05165) and len(answer["verdicts"]) == 1
+    assert answer["notes"][0].startswith("12 replicates, paired")
+    command = ["analyse", "results.csv", "--reference", "classical", "--metric", "accuracy", "--race"]
+    result = dopant(*command, "--failure-value", "0.1", "--out", "answer.html", folder=tmp_path)
+    assert result.returncode == 0 and "note: 12 replicates" in result.stdout and "answer.html" in result.stdout
+    assert "How this was decided" in (tmp_path / "answer.html").read_text(encoding="utf-8")
     refused(
         dopant("analyse", "results.csv", "--reference", "clasical", "--metric", "accuracy", folder=tmp_path),
         "'classical'",

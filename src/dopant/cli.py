@@ -154,6 +154,11 @@ def analyse(
     controls: Annotated[str, typer.Option(help="Arms that are controls, separated by commas.")] = "",
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better")] = False,
     margin: Annotated[float | None, typer.Option(help="Smallest difference that matters.")] = None,
+    failure_value: Annotated[float | None, typer.Option(help="The score of a trial whose METRIC is empty.")] = None,
+    race: Annotated[
+        bool, typer.Option("--race", help="The arms are entries of which the best is to be found.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the page here, such as answer.html.")] = None,
     as_json: Json = False,
 ) -> None:
     """The verdict engine on results from anywhere."""
@@ -161,14 +166,21 @@ def analyse(
 
     names = [c.strip() for c in controls.split(",") if c.strip()]
     answer = analyse_table(
-        table, reference=reference, controls=names, metric=metric, higher_is_better=not lower_is_better, margin=margin
-    )
+        table, reference=reference, controls=names, metric=metric, higher_is_better=not lower_is_better, margin=margin,
+        failure_value=failure_value, race=race,
+    )  # fmt: skip
+    page = answer.report(out) if out else None
     if as_json:
-        _json({"effects": json.loads(answer.effects.to_json(orient="records") or "[]"), "verdicts": answer.verdicts})
+        effects = json.loads(answer.effects.to_json(orient="records") or "[]")
+        _json({"effects": effects, "verdicts": answer.verdicts, "notes": answer.notes})
         return
     from .study.report.terminal import table as render
 
     _console().print(render(answer))
+    for note in answer.notes:
+        print(f"note: {note}")
+    if page is not None:
+        print(f"report: {page}")
 
 
 @app.command()

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
-from dopant.errors import ConfigError
+from dopant.errors import ConfigError, DopantWarning
 from dopant.study.analysis import analyse
 
 
@@ -176,6 +177,74 @@ def test_items_without_an_item_column_get_the_hint():
 )
 def test_a_table_that_cannot_be_judged_is_refused(change, settings, message):
     assert any(message in problem for problem in refused(change(TABLE), **settings))
+
+
+@pytest.mark.parametrize(("write", "note"), [
+    ({"encoding": "utf-8-sig"}, None), ({"sep": ";"}, "semicolons between columns."), ({"sep": "\t"}, "tabs"),
+    ({"sep": ";", "decimal": ","}, "decimal comma"),
+])  # fmt: skip
+def test_files_as_spreadsheets_write_them_are_read_and_how_is_said(write, note, tmp_path):
+    path = tmp_path / "sheet.csv"
+    TABLE.to_csv(path, index=False, **write)
+    answer = analyse(path, reference="classical", metric="accuracy")
+    plain = analyse(TABLE, reference="classical", metric="accuracy")
+    assert answer.effects["mean"].to_numpy() == pytest.approx(plain.effects["mean"].to_numpy())
+    assert any(note in n for n in answer.notes) if note else answer.notes == plain.notes
+
+
+def test_spaces_around_names_are_taken_off_and_unused_columns_are_told():
+    table = TABLE.assign(arm=TABLE["arm"] + " ", lab="x").rename(columns={"replicate": " replicate"})
+    answer = analyse(table, reference="classical", metric="accuracy")
+    assert len(answer.effects) == 3 and "Columns that were not used: lab." in answer.notes
+
+
+def test_rows_that_cannot_be_paired_or_told_apart_get_their_remedy():
+    assert "such as the seed itself" in refused(TABLE.assign(replicate=range(len(TABLE))))[0]
+    twice = pd.concat([TABLE.assign(dataset="x"), TABLE.assign(dataset="y")])
+    assert "they differ in 'dataset': analyse each of its values by itself" in refused(twice)[0]
+
+
+def test_what_is_no_table_no_column_or_no_number_is_refused_in_words():
+    assert "not a list" in refused([1, 2])[0]
+    assert "the name of one column" in refused(TABLE, metric=["accuracy"])[0]
+    assert "complex numbers" in refused(TABLE.assign(accuracy=1j))[0]
+    assert "margin: '0.1' is not a positive number" in refused(TABLE, margin="0.1")[0]
+
+
+def test_a_name_that_suggests_the_other_direction_is_warned_of_and_noted():
+    table = TABLE.rename(columns={"accuracy": "test_loss"})
+    with pytest.warns(DopantWarning, match="its name suggests the opposite"):
+        answer = analyse(table, reference="classical", metric="test_loss")
+    assert any("Larger test_loss counts as better" in note for note in answer.notes)
+    analyse(table, reference="classical", metric="test_loss", higher_is_better=False)
+
+
+def test_a_race_of_a_table_corrects_jointly_and_leaves_its_leader_to_fresh_replicates():
+    answer = analyse(TABLE, reference="classical", metric="accuracy", race=True)
+    rows = answer.effects.set_index("swap")
+    assert set(rows["role"]) == {"race"} and rows["verdict"].str.contains("leads the race").sum() == 1
+    assert "max-|t|" in answer.decided["families"] and any("fresh replicates" in n for n in answer.notes)
+
+
+def test_right_and_wrong_items_get_mcnemars_test():
+    rng = np.random.default_rng(2)
+    right = {arm: (rng.random(80) < rate).astype(int) for arm, rate in (("classical", 0.6), ("quantum", 0.8))}
+    table = pd.DataFrame(
+        {"arm": arm, "replicate": 0, "item": i, "accuracy": x} for arm, xs in right.items() for i, x in enumerate(xs)
+    )
+    row = analyse(table, reference="classical", metric="accuracy").effects.iloc[0]
+    counts = np.array([[((right["quantum"] == a) & (right["classical"] == b)).sum() for b in (1, 0)] for a in (1, 0)])
+    assert row["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
+    assert row["item_low"] < row["mean"] < row["item_high"]
+
+
+def test_failed_trials_have_their_complete_cases():
+    table = TABLE.copy()
+    table.loc[(table["arm"] == "quantum") & (table["replicate"] == 2), "accuracy"] = np.nan
+    answer = analyse(table, reference="classical", metric="accuracy", failure_value=0.1)
+    assert list(answer.complete_cases["replicates"]) == [11] and answer.complete_cases["direction"][0] == "better"
+    assert any("quantum: with failed trials left out (11 complete pairs)" in note for note in answer.notes)
+    assert analyse(TABLE, reference="classical", metric="accuracy").complete_cases.empty
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path):

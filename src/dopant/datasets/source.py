@@ -156,14 +156,16 @@ class Source:
             )
         return torch.from_numpy(np.random.default_rng(_SHUFFLE).permutation(have)[:limit])
 
-    def draw(self, streams: Streams, protocol: str | None = None) -> Dataset:
+    def draw(self, streams: Streams, protocol: str | None = None, folds: int | None = None) -> Dataset:
         """The splits of the replicate that `streams` stands for, from its stream `split`.
 
         With an official test set that is kept, and a tenth of the training items, stratified by class, validates
         (unless there is an official validation set). Without one, a fresh stratified 60/20/20 split.
         protocol "published": all training items train, nothing validates, the official test set is watched.
-        Raises ConfigError for an unknown protocol, for "published" without an official test set, and for classes too
-        small to split.
+        folds: every `folds` replicates test one fold each of one stratified partition, so that every item is tested
+        once; a tenth of the rest validates.
+        Raises ConfigError for an unknown protocol, for "published" without an official test set, for folds with one,
+        and for classes too small to split.
         """
         if protocol not in (None, "published"):
             raise ConfigError(f"protocol is {protocol!r}; expected 'published' or nothing")
@@ -175,6 +177,10 @@ class Source:
                     f"data set {self.name!r} has no official test set, so there is no published protocol; leave it out"
                 )
             parts = Split(self.train, ids), Split(self.train, none), self._tests(self.test)
+        elif folds is not None:
+            rest, test = self._fold(ids, folds, streams)
+            train, validation = self._divide(rest, VALIDATION, streams, 0)
+            parts = Split(self.train, train), Split(self.train, validation), Split(self.train, test)
         elif self.test is None:
             train, rest = self._divide(ids, FRESH[1] + FRESH[2], streams, 0)
             validation, test = self._divide(rest, FRESH[2] / (FRESH[1] + FRESH[2]), streams, 1)
@@ -185,6 +191,28 @@ class Source:
             train, validation = self._divide(ids, VALIDATION, streams, 0)
             parts = Split(self.train, train), Split(self.train, validation), self._tests(self.test)
         return Dataset(*parts, classes=self.classes, name=self.name, official_test=self.test is not None)
+
+    def _fold(self, ids: torch.Tensor, folds: int, streams: Streams) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rest, fold) of `ids`, in ascending order: all replicates of a repetition share the partition."""
+        from sklearn.model_selection import KFold, StratifiedKFold
+
+        if self.test is not None:
+            raise ConfigError(
+                f"data set {self.name!r} has an official test set, so there is nothing to fold; leave study.folds out"
+            )
+        repetition, place = divmod(streams.replicate, folds)
+        seed = int(Streams(streams.seed, repetition * folds).numpy("folds").integers(2**31))
+        labels = self.train.targets[ids].numpy() if self.classes is not None else None
+        least = len(ids) if labels is None else int(np.unique(labels, return_counts=True)[1].min())
+        if least < folds:
+            raise ConfigError(
+                f"data set {self.name!r}: {folds} folds need as many items"
+                f"{'' if labels is None else ' of each class'}, and there are {least}; take fewer folds"
+            )
+        kind = KFold if labels is None else StratifiedKFold
+        parts = list(kind(folds, shuffle=True, random_state=seed).split(ids.numpy(), labels))
+        rest, fold = parts[place]
+        return ids[torch.from_numpy(rest)].sort().values, ids[torch.from_numpy(fold)].sort().values
 
     def _tests(self, test: Pool) -> Split:
         return _whole(test) if self.tested is None else Split(test, self.tested)

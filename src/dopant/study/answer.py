@@ -18,7 +18,8 @@ class Answer:
 
     trials: one row per reported trial. metrics: one row per trial and epoch (empty where none were kept). effects: one
     row per contrast, see `dopant.study.verdicts`. verdicts: one sentence a swap. notes: what a reader must know beside
-    the numbers. counts: planned, pending, running, done, failed. costs: one row per cell.
+    the numbers. complete_cases: `effects` without the pairs of failed trials, where there are some. decided: how it was
+    analysed, in words. counts: planned, pending, running, done, failed. costs: one row per cell.
     """
 
     name: str

@@ -16,6 +16,7 @@ from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
 from ..explain import explain, is_branch
 from ..recipe import Recipe, RecipeTable
+from .decided import AnalysisTable, resolved
 from .trial import canonical
 
 Named = str | dict[str, Any]
@@ -51,6 +52,7 @@ class StudyTable(BaseModel):
     metric: str | None = None
     baselines: list[Named] = Field(default_factory=list)
     unbuildable: dict[str, str] = Field(default_factory=dict)
+    folds: int | None = Field(None, ge=2)
 
 
 class DesignTable(BaseModel):
@@ -75,6 +77,7 @@ class Tables(BaseModel):
     recipe: RecipeTable = Field(default_factory=lambda: RecipeTable.model_validate({}))
     design: DesignTable = DesignTable()
     tuning: Tuning | None = None
+    analysis: AnalysisTable = AnalysisTable()
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Study:
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
     it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
     same splits, such as "logistic-regression". unbuildable: filled in by dp.run, which control cells do not fit their
-    slots and why.
+    slots and why. folds: every so many replicates are one repetition of cross-validation with as many folds, where
+    there is no official test set. analysis: {"confirm": fresh replicates for the leader of a race}.
     """
 
     design: designs.Design
@@ -105,6 +109,15 @@ class Study:
     tuning: Tuning | None = None
     unbuildable: dict[str, str] = field(default_factory=dict)
     baselines: Sequence[Named] = ()
+    folds: int | None = None
+    analysis: AnalysisTable = field(default_factory=lambda: AnalysisTable())
+
+    def __post_init__(self) -> None:
+        if isinstance(self.analysis, Mapping):
+            try:
+                object.__setattr__(self, "analysis", AnalysisTable(**self.analysis))
+            except ValidationError as error:
+                raise ConfigError(list(explain(error, _KNOWN, "analysis."))) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -127,7 +140,7 @@ class Study:
             "data": None if self.data is None else as_named(self.data, "data"), "host": host,
             "controls": self.controls, "margin": self.margin, "protocol": self.protocol, "metric": self.metric,
             "baselines": [b if isinstance(b, str) else dict(b) for b in self.baselines] or None,
-            "unbuildable": self.unbuildable or None,
+            "unbuildable": self.unbuildable or None, "folds": self.folds,
         }  # fmt: skip
         tables = {
             "study": {k: v for k, v in study.items() if v is not None},
@@ -136,7 +149,7 @@ class Study:
         }
         if self.tuning:
             tables["tuning"] = self.tuning.model_dump()
-        return tables
+        return tables | {"analysis": resolved(self)}
 
     def problems(self) -> list[str]:
         """What can be seen to be wrong without building anything: names and options, all of them."""
@@ -199,8 +212,26 @@ class Study:
                 found.append(f"study.{key}: {value!r} is no whole number from {least} on")
         if self.protocol not in (None, "published"):
             found.append(f"study.protocol: {self.protocol!r} is not known; leave it out, or say 'published'")
+        found += self._folds_problems()
         if self.margin is not None and not self.margin > 0:
             found.append(f"study.margin: {self.margin!r} is not a positive number")
+        return found
+
+    def _folds_problems(self) -> list[str]:
+        """Whole repetitions only: otherwise some items would be tested more often than others."""
+        k = self.folds
+        if k is None:
+            return []
+        if isinstance(k, bool) or not isinstance(k, int) or k < 2:
+            return [f"study.folds: {k!r} is no whole number from 2 on"]
+        counts = {"study.replicates": self.replicates, "analysis.confirm": self.analysis.confirm or 0}
+        found = [
+            f"{key}: {n} is no multiple of study.folds = {k}; take {-(-n // k) * k}"
+            for key, n in counts.items()
+            if n % k
+        ]
+        if self.protocol is not None:
+            found.append(f"study.folds: protocol = {self.protocol!r} tests on the official test set; nothing is folded")
         return found
 
     def _regime_problems(self) -> list[str]:
@@ -383,7 +414,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     return Study(
         design, study.task, study.data, recipe, study.replicates, study.seed, study.controls, study.margin,
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
-        dict(study.unbuildable), tuple(study.baselines),
+        dict(study.unbuildable), tuple(study.baselines), study.folds, AnalysisTable(confirm=tables.analysis.confirm),
     )  # fmt: skip
 
 
@@ -393,6 +424,7 @@ _KNOWN = {
     ("recipe",): list(Recipe.model_fields),
     ("design",): list(DesignTable.model_fields),
     ("tuning",): list(Tuning.model_fields),
+    ("analysis",): list(AnalysisTable.model_fields),
 }
 
 

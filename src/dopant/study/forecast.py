@@ -16,6 +16,7 @@ from ..errors import DoesNotFit, StoreError
 from ..memory import available, resident, show_bytes
 from ..streams import Streams
 from . import plan as planning
+from . import race
 from .config import Study
 from .dry import Dry, dry_steps, sizes
 from .trial import Trial
@@ -119,7 +120,8 @@ def forecast(
     memory = max(worker_memory(row.memory, device) for row in dry.values())
     fit = max(0, room.bytes // max(1, memory))
     free = shutil.disk_usage(_existing(folder)).free
-    more = planning.total(study) - len(every)
+    fresh = 0 if any(t.phase == race.PHASE for t in every) else race.most(study)
+    more = planning.total(study) - race.most(study) - sum(t.phase != race.PHASE for t in every)
     problems = []
     if disk > free:
         problems.append(disk_words(disk, free, folder))
@@ -134,7 +136,8 @@ def forecast(
         seconds, int(disk), free, memory, room.bytes, str(device), fit,
         f"{at_once} workers share {cores} cores evenly and nothing else runs"
         + ("; baselines are not counted" if study.baselines else "")
-        + (f"; tuned arms count at recipe.lr, up to {more} trials more at others" if more else ""), tuple(problems),
+        + (f"; tuned arms count at recipe.lr, up to {more} trials more at others" if more else "")
+        + (f"; up to {fresh} trials more run the race's leader again" if fresh else ""), tuple(problems),
     )  # fmt: skip
 
 
@@ -193,7 +196,8 @@ def _every(study: Study, rows: list[dict[str, Any]], files: Mapping[str, str]) -
     tuning = [t for found in planning.tuning_trials(study, files).values() for _, trials in found for t in trials]
     chosen = planning.choose(study, files, rows, higher_is_better(study))
     found: dict[str, Trial] = {}
-    for trial in [*tuning, *planning.main_trials(study, files, chosen)]:
+    main = planning.main_trials(study, files, chosen)
+    for trial in [*tuning, *main, *race.confirming_trials(study, main, rows)]:
         found.setdefault(trial.id, trial)
     return list(found.values())
 

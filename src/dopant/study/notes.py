@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import local
 from ..designs import Factorial
 from ..errors import ConfigError
+from . import race, sensitivity
 from .config import Study, as_named
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     if as_named(study.design.host, "host")["name"].startswith("local:") and not callable_host(study.design.host):
         notes.append("The host was given ready-made: every replicate starts from the same weights of it.")
     notes += _start_notes(answer, study)
-    if answer.resplit() is not None:
+    resplit = answer.resplit()
+    if resplit is not None and study.folds is not None:
+        notes.append(
+            f"Every {study.folds} replicates are one repetition of stratified {study.folds}-fold cross-validation, its "
+            "folds shared by all cells: each item is tested once a repetition. Intervals use the variance of the "
+            f"corrected repeated k-fold t test, n_test / n_train = {resplit:.3g}."
+        )
+    elif resplit is not None:
         notes.append(
             "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
             "intervals use the Nadeau-Bengio variance."
@@ -43,6 +51,8 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
     notes += _factorial_notes(study)
+    notes += race.notes_of(study, answer.rows)
+    notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")

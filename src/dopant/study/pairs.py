@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from . import statistics as st
+from .items import bootstrap_interval, item_differences, mcnemar_p
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,14 @@ class Effect:
 
     failed: trials of the pair's two arms that failed; unscored: those of them without a score. incomplete: pairs of
     trials without two scores. failure_value: may be infinite, which scores nothing. smallest_detectable: at 0.05 /
-    family. share: accuracies between 0 and 1. family: how many swaps share Holm's correction.
+    family. share: accuracies between 0 and 1. differences: (replicate,), NaN where incomplete. family: how many have a
+    common correction: "holm", or "max-t" over joint sign flips; p_holm is the p of either. reach: what the smallest
+    sign-flip p is multiplied by in it. low_joint, high_joint: the interval that holds for the whole race at once.
+    chosen: of the leader of a race, among how many it was picked, else 0.
     direction: better, worse, unclear or withheld (pairs missing, or fewer than two). spread: "some", "none" (constant)
     or "identical" (all 0). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
     excludes zero is no direction: "", "holm", "sign flips". out_of_reach: the sign-flip p could not have reached 0.05
-    after Holm. missing: why controls could not be built. against: the effects swap minus control.
+    when corrected. missing: why controls could not be built. against: the effects swap minus control.
     of: of a simple effect, the main one that it belongs to.
     """
 
@@ -50,6 +54,9 @@ class Effect:
     low_unpaired: float
     high_unpaired: float
     item_error: float
+    item_low: float
+    item_high: float
+    mcnemar_p: float
     p_t: float
     p: float
     p_floor: float
@@ -60,7 +67,13 @@ class Effect:
     spread: str
     share: bool
     resplit: float
+    differences: np.ndarray = field(repr=False, compare=False)
     family: int = 1
+    correction: str = ""
+    reach: float = 1.0
+    low_joint: float = math.nan
+    high_joint: float = math.nan
+    chosen: int = 0
     p_holm: float = math.nan
     direction: str = "withheld"
     blocked: str = ""
@@ -119,17 +132,19 @@ class Scores:
 @np.errstate(over="ignore", invalid="ignore")  # scores near the largest float have no sd; no verdict rests on them
 def measure_pair(
     scores: Scores, swap: str, cell: str, versus: str, role: str, resplit: float, items: Mapping, same_items: bool,
-    *, margin: float, **settings: Any,
+    *, margin: float, complete_cases: bool = False, **settings: Any,
 ) -> Effect:  # fmt: skip
-    """All numbers of one pair of arms; no judgement yet."""
+    """All numbers of one pair of arms; no judgement yet. complete_cases: failed trials leave no pair incomplete."""
     (a, a_failed), (b, b_failed) = scores.arm(cell), scores.arm(versus)
     both = ~np.isnan(a) & ~np.isnan(b)
     names = [r for r, complete in zip(scores.values.columns, both, strict=True) if complete]
     failed = int(a_failed.sum() + b_failed.sum())
     unscored = int((a_failed & np.isnan(a)).sum() + (b_failed & np.isnan(b)).sum())
-    incomplete = int((~both).sum())
+    incomplete = int((~both & ~(complete_cases & (a_failed | b_failed))).sum())
     a, b, n = scores.sign * a[both], scores.sign * b[both], int(both.sum())
     d = _clean(a - b, a, b)
+    spread_out = np.full(len(both), np.nan)
+    spread_out[both] = d
     spread = "some" if n == 0 or np.ptp(d) > 0 else "none" if d.any() else "identical"
     got = st.paired_interval(d, resplit=resplit)
     low_unpaired, high_unpaired = st.unpaired_interval(a, b, resplit=resplit)
@@ -143,12 +158,18 @@ def measure_pair(
             p_at_most = 2.0**-n if got.mean < margin else 1.0
             p_equivalence = 2.0**-n if abs(got.mean) < margin else 1.0
     pair = [(items[cell, r], items[versus, r]) for r in names if (cell, r) in items and (versus, r) in items]
+    ours, theirs = [x for x, _ in pair], [y for _, y in pair]
+    by_item = item_differences(ours, theirs) if same_items or len(pair) == 1 else None
+    item_low, item_high = sorted(scores.sign * x for x in bootstrap_interval(by_item)) if by_item is not None else (
+        math.nan, math.nan
+    )  # fmt: skip
     return Effect(
         swap=swap, versus=versus, cell=cell, role=role, margin=margin, failed=failed, unscored=unscored,
         incomplete=incomplete, replicates=n, mean=float(got.mean), sd=float(got.sd),
         correlation=float(st.correlation(a, b)), low=float(got.low), high=float(got.high),
         low_unpaired=float(low_unpaired), high_unpaired=float(high_unpaired),
-        item_error=st.item_error([x for x, _ in pair], [y for _, y in pair], same_items=same_items),
+        item_error=st.item_error(ours, theirs, same_items=same_items), item_low=item_low, item_high=item_high,
+        mcnemar_p=mcnemar_p(ours, theirs) if by_item is not None else math.nan, differences=spread_out,
         p_t=float(st.t_test(got.mean, got.error, n)) if n >= 2 and not incomplete else math.nan,
         p=float(st.sign_flip_test(d)) if speaks else math.nan, p_floor=st.smallest_p(n) if n >= 2 else math.nan,
         p_equivalence=p_equivalence if speaks else math.nan,

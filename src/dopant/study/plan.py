@@ -96,6 +96,8 @@ def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Ma
         "threads": recipe.threads,
         "files": used(files, cell, recipe, named),
     }
+    if study.folds is not None:
+        description["folds"] = study.folds
     if cell.baseline is not None:
         description["baseline"] = cell.baseline
     if recipe.regime == "freeze":  # which slots move is part of the question: all that the design fills, in every cell
@@ -223,20 +225,26 @@ def unfinished(wanted: Iterable[Trial], rows: Iterable[Mapping[str, Any]]) -> li
 def wanted_trials(
     study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
 ) -> list[Trial]:
-    """Every trial that can be named by now: the tuning ones, and the main ones of cells that need none or whose own
-    are finished."""
+    """Every trial that can be named by now: the tuning ones, the main ones of cells that need none or whose own are
+    finished, and those that confirm the leader of a race."""
+    from .race import confirming_trials
+
+    rows = list(rows)
     tuning = [t for candidates in tuning_trials(study, files).values() for _, trials in candidates for t in trials]
     chosen = choose(study, files, rows, higher_is_better)
-    return tuning + main_trials(
+    main = main_trials(
         study, files, chosen, {cell.name for cell in cells(study) if _tunes(study, cell)} - chosen.keys()
     )
+    return tuning + main + confirming_trials(study, main, rows)
 
 
 def total(study: Study) -> int:
-    """How many trials the whole study is at most, tuning included: a tuned arm may come to share those of another
-    cell. Cells that share theirs in any case are counted once."""
+    """How many trials the whole study is at most, with tuning and the confirmation of a race's leader: a tuned arm may
+    come to share those of another cell. Cells that share theirs in any case are counted once."""
+    from .race import most
+
     fixed, tuned = _kinds(study)
-    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study)
+    return (len(fixed) + len(tuned)) * study.replicates + tuning_total(study) + most(study)
 
 
 def distinct(study: Study) -> int:
@@ -262,15 +270,20 @@ def changed(
     study: Study, rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], higher_is_better: bool
 ) -> list[str]:
     """What of the trials that exist the study would change: one sentence a difference; empty when it only grows."""
+    from .race import shrunk
+
     rows = list(rows)
     wanted = wanted_trials(study, rows, files, higher_is_better)
     ids = {t.id for t in wanted}
     longest = max((row["epochs"] or 0 for row in rows), default=0)
     if study.recipe.epochs < longest:  # they stand outside the identity, so that they can grow; they cannot shrink
         return [f"recipe.epochs: was {longest}, is now {study.recipe.epochs}; trials can be continued, not shortened"]
-    most = max((row["replicate"] + 1 for row in rows), default=0)
+    most = max((row["replicate"] + 1 for row in rows if row["phase"] == "main"), default=0)
     if study.replicates < most:
         return [f"study.replicates: was {most}, is now {study.replicates}; take {most} or more, nothing is deleted"]
+    fewer = shrunk(study, rows)
+    if fewer:
+        return fewer
     by_place = {(t.phase, t.cell, t.replicate, t.description["recipe"]["lr"]): t for t in wanted}
     by_cell = {(t.phase, t.cell, t.replicate): t for t in wanted}
     found: dict[str, None] = {}
@@ -283,7 +296,9 @@ def changed(
         )
         if new is None:
             label = (
-                f"{row['cell']}, replicate {row['replicate']}" if row["replicate"] >= 0 else f"{row['cell']}, tuning"
+                f"{row['cell']}, replicate {row['replicate']}"
+                if row["phase"] == "main"
+                else f"{row['cell']}, {'fresh replicates' if row['phase'] == 'confirm' else row['phase']}"
             )
             found[f"{label} has results but is no part of the study now"] = None
         else:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
 from . import plan as planning
+from . import race, sensitivity, shapley
 from .answer import Answer, write_text
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
+from .scored import failure_value_of, metric_of
+from .scored import higher_is_better_of as higher_is_better_of
+from .scored import status_of as status_of
 from .store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +31,8 @@ PLACES = ("trial", "cell", "level", "replicate", "status", "attempts", "reason",
 class StudyAnswer(Answer):
     """The answer of a study's folder. Made by `dp.run` and `dp.load`; unfinished studies answer with what they have.
 
-    tuning: the trials that chose a learning rate, as `trials`. store: the folder's store.
+    tuning: the trials that chose a learning rate, as `trials`; confirming: those that run a race's leader again.
+    store: the folder's store.
     """
 
     folder: Path
@@ -45,12 +50,7 @@ class StudyAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """The store's rows of trials that belong to the study as it is now; one for each cell that a trial answers
         for."""
-        found = []
-        for row in self.store.rows():
-            found.append(row)
-            for cell, level in (row["extra"] or {}).get("also", ()):
-                found.append({**row, "cell": cell, "level": level})
-        return found
+        return [dict(row) for row in race.spread_out(self.store.rows())]
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
@@ -59,6 +59,11 @@ class StudyAnswer(Answer):
     @functools.cached_property
     def tuning(self) -> pd.DataFrame:
         return self._table("tuning")
+
+    @functools.cached_property
+    def confirming(self) -> pd.DataFrame:
+        """The trials of a race's leader, its reference and its controls on fresh replicates, as `trials`."""
+        return self._table(race.PHASE)
 
     def _table(self, phase: str) -> pd.DataFrame:
         import pandas as pd
@@ -161,47 +166,76 @@ class StudyAnswer(Answer):
     @functools.cached_property
     def metric(self) -> tuple[str, str, bool]:
         """(name, column of `trials`, whether higher is better) of the primary metric."""
-        try:
-            name: str | None = self.config.primary_metric
-        except UnknownName:
-            name = None
-        if self.config.task_name == "custom" and not self.config.metric:
-            first = [c for row in self.rows for c in row["metrics"] or {} if not c.startswith("cost_")]
-            name = first[0] if first else "accuracy"
-        name = name or "accuracy"
-        bare = name.removeprefix("test_")
-        if f"test_{bare}" in self.trials:
-            return bare, f"test_{bare}", higher_is_better_of(bare)
+        name, column, higher = metric_of(self.config, self.rows)
         scored = self._done("trial").any() and self.config.task_name == "custom"
-        if scored and name not in self.trials:
+        if scored and column not in self.trials:
             known = [c for c in self.trials.columns if not c.startswith("cost_") and c not in PLACES]
             near = hint(nearest(name, known)) or f"; known: {', '.join(known)}"
             raise ConfigError(f"study.metric: no trial has {name!r}{near}")
-        return name, name, higher_is_better_of(name)
+        return name, column, higher
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
         """Every contrast with its intervals, tests, controls and verdict; see `dopant.study.verdicts`."""
+        return self._effects()
+
+    @functools.cached_property
+    def complete_cases(self) -> pd.DataFrame:
+        """`effects` without the pairs of failed trials, of the effects that have some: a sensitivity analysis."""
+        return sensitivity.rows_of(self.effects, lambda: self._effects(complete_cases=True))
+
+    def _effects(self, complete_cases: bool = False) -> pd.DataFrame:
         import pandas as pd
 
+        leader = race.leader(self.config, self.rows)
+        found = self._judged("main", self.contrasts, leader=leader and leader.cell, complete_cases=complete_cases)
+        if leader is None or not len(self.confirming):
+            return found
+        contrasts, called = race.contrast_of(leader)
+        fresh = self._judged(race.PHASE, contrasts, called, complete_cases=complete_cases)
+        return pd.concat([found, fresh], ignore_index=True) if len(fresh) else found
+
+    def _judged(
+        self, phase: str, contrasts: list[designs.Contrast], called: Mapping[str, str] | None = None, **settings: Any
+    ) -> pd.DataFrame:
+        """The effects by the trials of one phase. called: {cell: how it is named in the contrasts}."""
         from . import verdicts
 
         name, column, higher = self.metric
-        trials = self.trials
+        called = {cell.name: cell.name for cell in self.cells} if called is None else called
+        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
+        items = self._items(name, phase)
+        return verdicts.effects(
+            self._scores(phase, column, called), contrasts, metric=column, higher_is_better=higher,
+            margin=self.config.margin, failure_value=self.failure_value(name), resplit=self.resplit(),
+            tuned={called[c]: v for c, v in tuned.items() if c in called},
+            tier={called[c]: v for c, v in self._tier().items() if c in called},
+            items=None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
+            same_items=self.resplit() is None, **settings,
+        )  # fmt: skip
+
+    def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
+        import pandas as pd
+
+        trials = self.trials if phase == "main" else self.confirming
+        trials = trials[trials["cell"].isin(list(called))]
         value = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
-        table = pd.DataFrame(
+        return pd.DataFrame(
             {
-                "arm": trials["cell"], "replicate": trials["replicate"],
+                "arm": trials["cell"].map(dict(called)), "replicate": trials["replicate"],
                 "status": [self._said[trial] for trial in trials["trial"]],
                 "value": pd.to_numeric(value, errors="coerce"),
             }
         )  # fmt: skip
-        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
-        return verdicts.effects(
-            table, self.contrasts, metric=column, higher_is_better=higher, margin=self.config.margin,
-            failure_value=self.failure_value(name), resplit=self.resplit(), tuned=tuned, tier=self._tier(),
-            items=self._items(name), same_items=self.resplit() is None,
-        )  # fmt: skip
+
+    @functools.cached_property
+    def shapley(self) -> pd.DataFrame:
+        """How a factorial's differences are shared among its factors: a description, see `study.shapley`."""
+        from .pairs import Scores
+
+        name, column, higher = self.metric
+        table = self._scores("main", column, {cell.name: cell.name for cell in self.cells})
+        return shapley.of_factorial(self.config.design, Scores.read(table, higher, self.failure_value(name)))
 
     @functools.cached_property
     def verdicts(self) -> list[str]:
@@ -219,15 +253,12 @@ class StudyAnswer(Answer):
         """n_test / n_train where each replicate draws a split of its own."""
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
-        return float(self._done("n_test").iloc[0]) / float(self._done("n_train").iloc[0])
+        return float((self._done("n_test") / self._done("n_train")).mean())  # folds differ in size by an item
 
     def failure_value(self, name: str) -> float:
         """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
         classes = self._done("classes")
-        try:
-            return registry.metrics.get(name).failure(int(classes.iloc[0]) if len(classes) else None)
-        except UnknownName:
-            return 0.0 if higher_is_better_of(name) else float("inf")
+        return failure_value_of(name, int(classes.iloc[0]) if len(classes) else None)
 
     def _tier(self) -> dict[str, str]:
         """{cell: tier of evidence}; a cell without a circuit is classical."""
@@ -238,10 +269,10 @@ class StudyAnswer(Answer):
             tiers |= {str(cell): tier for cell, tier in pairs if isinstance(tier, str)}
         return tiers
 
-    def _items(self, name: str) -> dict[tuple[str, int], Any] | None:
+    def _items(self, name: str, phase: str = "main") -> dict[tuple[str, int], Any] | None:
         found = {}
         for row in self.rows:
-            if row["phase"] == "main" and row["state"] == "done":
+            if row["phase"] == phase and row["state"] == "done":
                 items = self.store.items(row["id"])
                 if name in items:
                     found[row["cell"], row["replicate"]] = items[name]
@@ -265,8 +296,12 @@ class StudyAnswer(Answer):
     def provenance(self) -> dict[str, Any]:
         path = self.folder / "provenance.json"
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        reads = self._done("test_reads", once=True)
-        return record | {"test_set_reads": int(reads.sum()) if len(reads) else 0}
+        every = [self._done("test_reads", once=True)]
+        fresh: Any = self.confirming
+        if "test_reads" in fresh:
+            every.append(fresh.loc[fresh["status"] == "done"].drop_duplicates("trial")["test_reads"].dropna())
+        reads = [value for part in every for value in part]
+        return record | {"test_set_reads": int(sum(reads)) if reads else 0}
 
     @property
     def preface(self) -> list[Any]:
@@ -274,6 +309,13 @@ class StudyAnswer(Answer):
         from ..papers.preface import blocks_of
 
         return blocks_of(self)
+
+    @property
+    def decided(self) -> dict[str, str]:
+        """The analysis as the study's file has it, with the level and the power that it is meant at."""
+        table = self.study.get("analysis", {})
+        fixed = {key: f"{table[key]:g}" for key in ("alpha", "power") if key in table}
+        return table.get("plan", {}) | fixed if table.get("plan") else {}
 
     @property
     def notes(self) -> list[str]:
@@ -333,25 +375,6 @@ def whole_counts(study: Study, counts: Mapping[str, int]) -> dict[str, int]:
     finished = counts["planned"] >= planning.distinct(study) and not counts["pending"] + counts["running"]
     planned = counts["planned"] if finished else max(planning.total(study), counts["planned"])
     return dict(counts) | {"planned": planned, "pending": counts["pending"] + planned - counts["planned"]}
-
-
-def status_of(row: Mapping[str, Any]) -> str:
-    """The store's state, but "lost" for what says nothing of the cell: a crash, or an error of the code.
-
-    Only a failure that the task itself declared, such as a loss that is not finite, is a result.
-    """
-    lost = row["state"] == "failed" and str(row["reason"]).startswith(("crashed", "error"))
-    return "lost" if lost else row["state"]
-
-
-def higher_is_better_of(name: str) -> bool:
-    """As registered, also for `test_NAME`, `validation_NAME`, …; by its words for a name that nobody registered."""
-    for known in (name, *(name.removeprefix(p) for p in ("test_", "validation_", "val_", "train_"))):
-        if known in registry.metrics:
-            return registry.metrics.get(known).higher_is_better
-    if {"nll", "ppl", "rmse", "wer", "cer", "fid"} & set(name.lower().replace("-", "_").split("_")):
-        return False
-    return not any(word in name for word in ("loss", "error", "mse", "mae", "perplexity"))
 
 
 def load_study(folder: Path) -> Study:

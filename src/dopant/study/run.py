@@ -23,6 +23,7 @@ from . import forecast, provenance
 from . import plan as planning
 from .answer import write_text
 from .config import Study, Tuning, as_named
+from .decided import AnalysisTable, change_notes
 from .files import by_name, sums
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
 from .trial import identify
@@ -43,6 +44,8 @@ def run(
     metric: str | None = None,
     tuning: Tuning | Mapping[str, Any] | None = None,
     baselines: Sequence[Any] | None = None,
+    folds: int | None = None,
+    analysis: AnalysisTable | Mapping[str, Any] | None = None,
     name: str | None = None,
     train: Callable | str | None = None,
     sample: Any = None,
@@ -59,7 +62,8 @@ def run(
     """Run a study, or go on with it; returns its Answer.
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
-    baselines: whole other models on the same splits, by name or as {"name": …, options}.
+    baselines: whole other models on the same splits, by name or as {"name": …, options}. folds, analysis: as of a
+    dp.Study.
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
@@ -81,7 +85,7 @@ def run(
         registry.load_file(file)
     study = _study(
         study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
-        protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines,
+        protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines, folds=folds, analysis=analysis,
     )  # fmt: skip
     study = _in_process_names(study, train, sample)
     study, starts, problems = _with_start(study, checkpoint)
@@ -392,11 +396,7 @@ def _open(folder: Path, study: Study, files: Mapping[str, str]) -> tuple[Any, li
                 + [f"  {line}" for line in shown]
                 + ["take the old settings, or begin another study beside it: --fork NAME (dp.run(…, fork='NAME'))"]
             )
-        if old.margin != study.margin and any(r["state"] == "done" for r in rows):
-            done = sum(r["state"] == "done" for r in rows)
-            notes.append(
-                f"The margin was changed from {old.margin} to {study.margin} after {done} trials had finished."
-            )
+        notes += change_notes(old, study, sum(r["state"] == "done" for r in rows))
     else:
         store = Store.create(folder)
     import tomli_w

@@ -22,6 +22,11 @@ The rule, for a swap with the differences d = cell - level below (positive is be
    nobody's effect. Its simple effects, at each level of that other factor, are measured too (role "simple"): in no
    family, each 95 % interval for itself, and their sentences say so.
 
+7. The entries of a race (role "race") are a family of their own: the 95 % interval excludes zero and p by step-down
+   max-|t| over joint sign flips is at most 0.05; Holm over t tests where sign flips have no say. The one that leads a
+   race of two or more is not judged by the replicates that chose it: "confirmed" is its row on fresh ones alone, a
+   single comparison at 5 %.
+
 Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd). These and the
 smallest detectable difference are planned for a t test at the level it is judged at: for levels 0.05 / their number.
 """
@@ -39,15 +44,18 @@ import pandas as pd
 from ..designs import Contrast
 from ..errors import ConfigError
 from . import statistics as st
+from .joint import joint_sign_flips, simultaneous
 from .pairs import Effect, Scores, measure_pair
 from .wording import line, sentence
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-FAMILIES = (("level", "main"), ("interaction",))  # roles that are corrected for each other
-SPOKEN = ("level", "main", "variant", "baseline")  # roles that the verdicts' sentences are about
-IN_FAMILY = tuple(role for roles in FAMILIES for role in roles)
+FAMILIES = (("level", "main"), ("interaction",), ("confirmed",))  # roles that are corrected for each other, by Holm
+RACE = "race"  # the family that is corrected by max-|t| over joint sign flips
+SPOKEN = ("level", "main", RACE, "confirmed", "variant", "baseline")  # roles that the verdicts' sentences are about
+IN_FAMILY = (RACE, *(role for roles in FAMILIES for role in roles))
+LEADS = "leads the race: only fresh replicates can judge it"
 COMPARED = ("control", "swap-versus-control", "baseline", "interaction", "simple")  # only a comparison, no verdict
 ESTIMATE_BELOW = 10  # replicates
 TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
@@ -55,7 +63,8 @@ COLUMNS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
     "smallest_detectable", "untuned", "tier", "verdict", "cell", "role", "controls", "incomplete",
-    "replicates_needed", "direction", "p_equivalence", "sentence", "of",
+    "replicates_needed", "direction", "p_equivalence", "sentence", "of", "correction", "low_joint", "high_joint",
+    "item_low", "item_high", "mcnemar_p",
 )  # fmt: skip
 
 
@@ -73,6 +82,8 @@ def effects(
     tier: str | Mapping[str, str] = "exact expectation",
     items: Mapping[tuple[str, Any], ArrayLike] | None = None,
     same_items: bool | None = None,
+    leader: str | None = None,
+    complete_cases: bool = False,
 ) -> pd.DataFrame:
     """One row an effect, in the order of `contrasts`; then simple effects of those that depend on another factor (role
     "simple", `of`: that main effect), and each swap minus each control (role "swap-versus-control").
@@ -89,18 +100,21 @@ def effects(
         TIERS. An arm not named is classical; a tier not in TIERS ranks just above that.
     tuned: whether the arms chose their learning rate, of all or {arm: …}; an effect is untuned where one did not.
     estimand: None is "best against best" where both arms were tuned, else "drop-in".
+    leader: of a race, the entry (its cell) that was chosen to be run again; None: the one that leads.
+    complete_cases: leave the pairs of failed trials out instead of scoring or awaiting them (a sensitivity analysis).
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
 
     Columns: COLUMNS. equivalence: True, False or None (no margin). p, p_holm, p_equivalence: NaN below six replicates.
     Raises ConfigError for a margin that is not positive or a trial given twice. Cost: 2**(n-1) sums an effect.
     """
-    scores = Scores.read(table, higher_is_better, failure_value)
+    scores = Scores.read(table, higher_is_better, None if complete_cases else failure_value)
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise ConfigError(f"margin: {margin!r} is not a positive number; leave it out to claim no equivalence")
     settings = {
         "metric": metric, "failure_value": failure_value,
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
+        "complete_cases": complete_cases,
     }  # fmt: skip
 
     parts: dict[str, tuple[tuple[str, float], ...]] = {}
@@ -129,7 +143,7 @@ def effects(
         measure(c.swap, c.cell, c.versus, c.role, controls=tuple(c.controls), missing=tuple(c.missing_controls))
         for c in contrasts
     ]
-    rows = _with_holm(rows)
+    rows = _with_leader(_with_joint(_with_holm(rows)), leader)
     final, comparisons = [], []
     for row in rows:
         beside = [measure(row.swap, row.cell, control, "swap-versus-control") for control in row.controls]
@@ -240,8 +254,50 @@ def _with_holm(rows: list[Effect]) -> list[Effect]:
             row, family = rows[i], len(level)
             least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
             least = float(least) if row.spread == "some" else math.nan
-            rows[i] = replace(row, p_holm=float(flips), p_t=float(t), family=family, smallest_detectable=least)
+            rows[i] = replace(
+                row, p_holm=float(flips), p_t=float(t), family=family, reach=float(family), smallest_detectable=least,
+                correction="holm",
+            )  # fmt: skip
     return rows
+
+
+def _with_joint(rows: list[Effect]) -> list[Effect]:
+    """The rows, the entries of a race with p by max-|t| over joint sign flips and with simultaneous intervals.
+
+    Where entries are unfinished, p is multiplied by all entries over the finished ones: those and each of the others
+    share the level by Bonferroni, which is valid, though not the p of the finished race. p_t is Holm's, for where sign
+    flips have no say.
+    """
+    rows = list(rows)
+    race = [i for i, row in enumerate(rows) if row.role == RACE]
+    known = [i for i in race if not rows[i].incomplete and rows[i].replicates >= st.P_FROM]
+    by_flips: dict[int, float] = {}
+    if known:
+        # A pair that was left out is no difference under any sign: it counts as 0.
+        p = joint_sign_flips(np.array([np.nan_to_num(rows[i].differences) for i in known]))
+        by_flips = dict(zip(known, p, strict=True))
+    reach = len(race) / len(known) if known else 1.0
+    for i, t in zip(race, st.holm([rows[i].p_t for i in race]), strict=True):
+        row, family = rows[i], len(race)
+        least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
+        low, high = simultaneous(row.mean, row.sd, row.replicates, family, resplit=row.resplit)
+        rows[i] = replace(
+            row, p_holm=min(1.0, float(by_flips[i]) * reach) if i in by_flips else math.nan, p_t=float(t),
+            smallest_detectable=float(least) if row.spread == "some" else math.nan, correction="max-t", family=family,
+            reach=reach, low_joint=low, high_joint=high,
+        )  # fmt: skip
+    return rows
+
+
+def _with_leader(rows: list[Effect], leader: str | None) -> list[Effect]:
+    """The rows, the leader of a race of two or more marked: what was picked for its score is over-stated by it."""
+    race = [row for row in rows if row.role == RACE]
+    ahead = [row for row in race if row.replicates and not row.incomplete and row.mean > 0]
+    if leader is None and ahead:
+        leader = max(ahead, key=lambda row: row.mean).cell
+    if len(race) < 2:
+        return rows
+    return [replace(row, chosen=len(race)) if row.role == RACE and row.cell == leader else row for row in rows]
 
 
 def _directed(row: Effect) -> Effect:
@@ -251,7 +307,7 @@ def _directed(row: Effect) -> Effect:
     n, side = row.replicates, "better" if row.mean > 0 else "worse"
     p = row.p_holm if row.role in IN_FAMILY else row.p
     flips = n >= st.P_FROM and not row.resplit  # do sign flips have a say?
-    in_reach = flips and st.smallest_p(n) * row.family <= st.ALPHA
+    in_reach = flips and st.smallest_p(n) * row.reach <= st.ALPHA
     row = replace(row, out_of_reach=flips and not in_reach)
     if row.spread != "some":
         if in_reach and p <= st.ALPHA:
@@ -262,7 +318,7 @@ def _directed(row: Effect) -> Effect:
         return replace(row, direction="unclear")
     if row.low <= 0 <= row.high:
         blocked = "outside"
-    elif row.p_t > st.ALPHA:
+    elif row.p_t > st.ALPHA and not (row.role == RACE and in_reach):
         blocked = "holm"
     elif row.role in IN_FAMILY and in_reach and p > st.ALPHA:
         blocked = "sign flips"
@@ -289,7 +345,7 @@ def _least(row: Effect) -> int:
     """The fewest replicates at which the sign-flip p, where it has a say, can reach 0.05 after Holm in the family."""
     if row.resplit:
         return 2
-    return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.family <= st.ALPHA)
+    return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.reach <= st.ALPHA)
 
 
 def _judged(row: Effect, labels: Mapping[str, str]) -> Effect:
@@ -316,6 +372,8 @@ def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
     """(words, replicates needed) of a level or variant."""
     if row.direction == "withheld":
         return "cannot tell", math.nan
+    if row.chosen:
+        return LEADS, math.nan
     average = " on average" if row.role == "main" else ""
     if row.equivalence:
         return f"no difference{average}", math.nan

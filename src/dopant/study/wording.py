@@ -11,6 +11,7 @@ from .statistics import DRAWS, EXACT_UP_TO, MOST_REPLICATES, P_FROM, POWER
 if TYPE_CHECKING:
     from .pairs import Effect
 
+JUDGED = ("level", "main", "variant", "race", "confirmed")  # roles that have a verdict of their own
 LINE = 140  # characters
 NAME = 24  # of them, where a line is too long for its names
 
@@ -21,7 +22,7 @@ def sentence(row: Effect, labels: Mapping[str, str]) -> str:
     labels: how a control's cell is called.
     """
     parts = [f"{row.verdict}: {_opening(row, labels)}"]
-    if row.role in ("level", "main", "variant"):
+    if row.role in JUDGED:
         parts += _reasons(row, labels)
     parts += [*_uncertain(row), *_caveats(row)]
     return " ".join(part if part.endswith((".", "?")) else part + "." for part in parts if part)
@@ -70,6 +71,11 @@ def _reasons(row: Effect, labels: Mapping[str, str]) -> list[str]:
     """Why the truth table says what it says, as far as the numbers of the opening do not."""
     if row.direction == "withheld":
         return []
+    if row.chosen:
+        return [
+            f"It was picked as the best of {row.chosen} entries for these very scores, which overstates it; its "
+            "verdict rests on replicates that had no part in the choice"
+        ]
     if row.equivalence:
         return [f"Any difference is smaller than the margin of {measured(row.margin, row)} written down before the run"]
     if row.direction == "worse":
@@ -115,12 +121,12 @@ def _uncertain(row: Effect) -> list[str]:
         )
         if row.resplit:
             parts.append("Nothing is decided then, because the replicates re-split one pool and share data")
-    if row.direction != "unclear" or row.equivalence:
+    if row.direction != "unclear" or row.equivalence or row.chosen:
         return parts
     if row.blocked == "holm":
-        parts.append(f"The interval excludes zero, but not after Holm's correction across {row.family} swaps")
+        parts.append(f"The interval excludes zero, but not after Holm's correction across {_family(row)}")
     elif row.blocked == "sign flips":
-        parts.append("The interval excludes zero, but the sign-flip test after Holm's correction does not agree")
+        parts.append(f"The interval excludes zero, but the sign-flip test {_corrected(row)} does not agree")
     elif row.spread == "some" and not (math.isfinite(row.low) and math.isfinite(row.high)):
         parts.append("The results are too far apart for an interval")
     elif row.spread == "some" and math.isnan(row.margin):
@@ -140,19 +146,22 @@ def _caveats(row: Effect) -> list[str]:
         how = "" if row.replicates <= EXACT_UP_TO else f", {DRAWS} random flips from seed 0"
         text = f"Sign-flip p {_p(row.p)} (smallest possible {_p(row.p_floor)}{how})"
         if row.family > 1 and not math.isnan(row.p_holm):
-            text += f", {_p(row.p_holm)} after Holm's correction across {row.family} swaps"
+            text += f", {_p(row.p_holm)} {_corrected(row)} across {_family(row)}"
         parts.append(text)
         if row.resplit:
             parts.append(
                 "The sign-flip p ignores that re-split replicates share data and is shown for completeness"
                 + ("; the corrected interval decides" if row.spread == "some" else "")
             )
+    if row.role == "race" and row.family > 1 and math.isfinite(row.low_joint) and math.isfinite(row.high_joint):
+        low, high = (amount(x, row, signed=True) for x in (row.low_joint, row.high_joint))
+        parts.append(f"Of all {row.family} entries at once (Bonferroni), this one's interval is {low} to {high}")
     if row.out_of_reach:
         parts.append(
-            f"The sign-flip test cannot reach significance with {row.replicates} replicates and {row.family} swaps"
+            f"The sign-flip test cannot reach significance with {row.replicates} replicates and {_family(row)}"
             + (", so the interval decides" if row.spread == "some" else "")
         )
-    if 1 < row.replicates < P_FROM and row.role in ("level", "main", "variant"):
+    if 1 < row.replicates < P_FROM and row.role in JUDGED:
         parts.append(f"Too few replicates for a p value, which needs {P_FROM}")
     if row.failed:
         trials = f"{row.failed} trial{'s' if row.failed > 1 else ''} failed"
@@ -167,6 +176,14 @@ def _caveats(row: Effect) -> list[str]:
     if row.missing:
         parts.append("Controls that could not be run: " + "; ".join(row.missing))
     return parts
+
+
+def _family(row: Effect) -> str:
+    return f"{row.family} " + ("entries" if row.role == "race" else "swaps")
+
+
+def _corrected(row: Effect) -> str:
+    return "by max-|t| over joint flips" if row.correction == "max-t" else "after Holm's correction"
 
 
 def _p(value: float) -> str:

@@ -23,7 +23,7 @@ def build_data(description: dict[str, Any], streams: Streams) -> Dataset:
     options = dict(description["data"])
     name = options.pop("name")
     source = local.get(name) if local.is_local(name) else load_source(name, **options)
-    return source.draw(streams, description.get("protocol"))
+    return source.draw(streams, description.get("protocol"), description.get("folds"))
 
 
 def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | None = None) -> nn.Module:

@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import curves, forest, reading, tables
+from . import beside, curves, forest, reading, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -56,6 +56,9 @@ def _context(answer: Any) -> dict[str, Any]:
         "forests": _forests(answer),
         "comparisons": _comparisons(answer),
         "effects": tables.effects(answer.effects, metric) if len(answer.effects) else None,
+        "complete_cases": beside.complete_cases(answer, metric),
+        "shapley": beside.shapley(answer, metric),
+        "decided": beside.decided(answer),
         "curves": _curves(answer, metric.name),
         "cells": cells,
         "gradients": tables.gradients(getattr(answer, "gradients", None)),

@@ -25,7 +25,10 @@ HIDDEN = ("cell", "role", "controls", "sentence", "of")  # columns of effects th
 
 LABELS = {
     "low": "95 % low", "high": "95 % high", "low_unpaired": "unpaired low", "high_unpaired": "unpaired high",
-    "sd": "SD of differences", "item_error": "item-level error", "p_floor": "smallest p possible", "p_holm": "p (Holm)",
+    "sd": "SD of differences", "item_error": "item-level error", "p_floor": "smallest p possible",
+    "p_holm": "p (corrected)",
+    "item_low": "95 % low, items", "item_high": "95 % high, items", "mcnemar_p": "p (McNemar)",
+    "low_joint": "95 % low, whole race", "high_joint": "95 % high, whole race",
     "smallest_detectable": "smallest detectable", "flops": "FLOPs", "flops_step": "FLOPs per step",
     "flops_declared": "FLOPs declared", "trainable": "trainable parameters",
     "seconds_per_step": "time per step", "test_accuracy": "test accuracy",
@@ -40,7 +43,13 @@ HELP = {
     "item_error": "standard error that comes from the finite test set",
     "p": "exact sign-flip test; none below six replicates",
     "p_floor": "the smallest p that so many replicates can give",
-    "p_holm": "p corrected for asking about several swaps (Holm)",
+    "p_holm": "p corrected for asking about several swaps, as the column correction says",
+    "correction": "holm: Holm's; max-t: step-down max-|t| over joint sign flips, for the entries of a race",
+    "low_joint": "of all entries of the race at once (Bonferroni)",
+    "high_joint": "of all entries of the race at once (Bonferroni)",
+    "item_low": "paired bootstrap over test items of these trained networks",
+    "item_high": "paired bootstrap over test items of these trained networks",
+    "mcnemar_p": "exact test over test items of these trained networks; decides nothing",
     "margin": "differences smaller than this count as equal; written down before the run",
     "equivalence": "whether the difference lies within the margin",
     "smallest_detectable": "the smallest true difference that so many replicates would have found",
@@ -128,7 +137,8 @@ def effects(frame: Any, metric: Measure) -> Table:
     """Every column of `Answer.effects`, each effect followed by its controls and variants."""
     records = [row for group in groups(frame) for row in group]
     columns = [c for c in EFFECTS if c in frame.columns]
-    columns += [c for c in frame.columns if c not in columns and c not in HIDDEN and _worth(frame[c])]
+    hidden = HIDDEN if "max-t" in set(frame.get("correction", ())) else (*HIDDEN, "correction")
+    columns += [c for c in frame.columns if c not in columns and c not in hidden and _worth(frame[c])]
     table = build(records, columns, metric, [role_of(r) for r in records])
     for record, row in zip(records, table.rows, strict=True):
         role = role_of(record)

@@ -81,7 +81,8 @@ def _effects(effects: Any, metric: Measure) -> Table:
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
     shown.add_column("swap", overflow="fold", ratio=3)
     shown.add_column("versus", overflow="fold", ratio=1, min_width=7)
-    for name in ("mean [low, high]", "p (Holm)", "n"):
+    corrected = "p (corrected)" if "max-t" in set(effects.get("correction", ())) else "p (Holm)"
+    for name in ("mean [low, high]", corrected, "n"):
         shown.add_column(
             Text(name),  # not markup
             justify="right",

@@ -13,9 +13,10 @@ MINUS, THIN = "\u2212", "\u202f"
 
 # Columns of `effects` that are in the metric's own unit.
 IN_UNIT_OF_METRIC = (
-    "mean", "sd", "low", "high", "low_unpaired", "high_unpaired", "item_error", "margin", "smallest_detectable"
+    "mean", "sd", "low", "high", "low_unpaired", "high_unpaired", "item_error", "margin", "smallest_detectable",
+    "item_low", "item_high", "low_joint", "high_joint",
 )  # fmt: skip
-SIGNED = ("mean", "low", "high", "low_unpaired", "high_unpaired")
+SIGNED = ("mean", "low", "high", "low_unpaired", "high_unpaired", "item_low", "item_high", "low_joint", "high_joint")
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def formatter(column: str, metric: Measure, values: Any = ()) -> Callable[[Any],
     """How a column of any table is written. metric: what the effects are about. values: of the column."""
     if column in IN_UNIT_OF_METRIC:
         return lambda v: difference(v, metric, signed=column in SIGNED)
-    if column in ("p", "p_floor", "p_holm", "p_equivalence"):
+    if column in ("p", "p_floor", "p_holm", "p_equivalence", "mcnemar_p"):
         return p_value
     if "flops" in column or column.endswith("bytes"):
         return large
