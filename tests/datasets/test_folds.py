@@ -17,6 +17,7 @@ from dopant.errors import ConfigError
 from dopant.streams import Streams
 from dopant.study import plan as planning
 from dopant.study import verdicts
+from dopant.study.request import study_of_request
 
 
 def items(n, classes=3):
@@ -87,3 +88,11 @@ def test_a_folded_study_runs_tests_every_item_once_and_says_how_it_was_decided(t
     assert answer.resplit() == pytest.approx(ratio) and ratio > 1 / 2
     assert any("3-fold cross-validation" in note for note in answer.notes)
     assert answer.study["study"]["folds"] == 3 and "folds" in answer.study["analysis"]["plan"]
+
+
+def test_a_smoke_run_of_a_folded_study_is_one_whole_repetition(tmp_path):
+    study = dp.Study(
+        dp.Ladder("creep-cnn").level(conv1="flipped-quanv"), data="digits", replicates=15, folds=5, name="s"
+    )
+    study.save(tmp_path / "s.toml")
+    assert study_of_request(tmp_path / "s.toml", quick=True).replicates == 5

@@ -11,7 +11,7 @@ import torch
 from dopant.errors import ConfigError, DoesNotFit
 from dopant.evaluation.lie_algebra import lie_algebra
 from dopant.quantum import Circuit, feature, templates, weight
-from dopant.quantum.gates import pauli_matrix
+from dopant.quantum.pauli import pauli_matrix
 from dopant.quantum.statevector import state
 
 

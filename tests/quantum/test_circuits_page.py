@@ -40,7 +40,7 @@ def test_every_snippet_runs_and_prints_what_the_page_says():
             compared += 1
         else:
             assert not said.getvalue()
-    assert compared == sum(kind == "text" for kind, _ in BLOCKS) == 8
+    assert compared == sum(kind == "text" for kind, _ in BLOCKS) == 9
     assert names["same"].to_qasm() == names["text"] and names["machine"].score(names["X"], names["y"]) > 0.8
     assert names["far"] >= 0 and 0 <= names["mixed"] <= 1 and names["slopes"].variance.min() >= 0
     found = names["c"].layer()
@@ -51,7 +51,7 @@ def test_every_snippet_runs_and_prints_what_the_page_says():
 def test_every_command_does_what_it_says(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     commands = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         first, *arguments = shlex.split(command)
         assert first == "dopant"

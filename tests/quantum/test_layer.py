@@ -15,7 +15,7 @@ import random_circuits
 from dopant.errors import ConfigError, DoesNotFit
 from dopant.memory import Available
 from dopant.quantum import Circuit, NoiseModel, feature, run, weight
-from dopant.quantum.gates import pauli_matrix
+from dopant.quantum.pauli import pauli_matrix
 
 N = 3
 CIRCUIT = random_circuits.circuit(random.Random(11), N, 25, dense=False).ry(0, feature(0)).ry(1, weight(0))

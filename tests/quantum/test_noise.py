@@ -13,8 +13,8 @@ import random_circuits
 from absence import absent
 from dopant.errors import ConfigError
 from dopant.quantum import Circuit, NoiseModel, feature, weight
-from dopant.quantum.gates import pauli_matrix
 from dopant.quantum.noise import density, fidelity_of_gates
+from dopant.quantum.pauli import pauli_matrix
 from quantum.test_other_libraries import numbers, pennylane_gate
 
 NOTHING = torch.zeros(1, 0, dtype=torch.float64)

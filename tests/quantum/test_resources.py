@@ -15,7 +15,8 @@ from absence import absent
 from dopant.errors import ConfigError
 from dopant.quantum import Circuit, feature, templates, weight
 from dopant.quantum._elementary import cx_of_two_qubits, elementary
-from dopant.quantum.gates import GATES, pauli_matrix
+from dopant.quantum.gates import GATES
+from dopant.quantum.pauli import pauli_matrix
 from dopant.quantum.resources import elementary_depth, resources
 from dopant.quantum.run import needed
 from dopant.quantum.shift import parameter_shift

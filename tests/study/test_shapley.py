@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 
+import dopant as dp
 from dopant.designs import Factorial, Ladder
 from dopant.errors import ConfigError
 from dopant.study.pairs import Scores
@@ -88,3 +89,17 @@ def test_cells_that_were_not_trained_leave_their_game_out_and_other_designs_have
     part = Factorial("mlp", DESIGN.factors, only=[{"a": "a0"}, {"a": "a1"}])
     assert list(of_factorial(part, scores(part))["combination"].unique()) == ["a=a1, b=b1"]
     assert of_factorial(Ladder("mlp"), scores()).empty
+
+
+def test_a_study_answers_with_the_shares_of_its_factors(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    design = Factorial({"name": "mlp", "hidden": [4]}, {"head": ["linear"], "recipe.lr": [1e-3, 1e-1]})
+    answer = dp.run(
+        design, data=(inputs, (inputs[:, 0] > 0).astype(int)), recipe=dp.Recipe(epochs=2, batch=16), replicates=2,
+        controls=False, out=tmp_path / "shares", workers=1,
+    )  # fmt: skip
+    means = answer.trials.groupby("cell")["test_accuracy"].mean()
+    whole = means["head=linear, recipe.lr=0.1"] - means["head=old, recipe.lr=0.001"]
+    assert answer.shapley["value"].sum() == pytest.approx(whole) and list(answer.shapley["replicates"]) == [2, 2]
+    page = (tmp_path / "shares" / "report.html").read_text(encoding="utf-8")
+    assert "How the factors share the whole difference" in page and "How this was decided" in page

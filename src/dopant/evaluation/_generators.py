@@ -7,7 +7,6 @@ rotations about the moved generators.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,8 @@ from ..quantum._closure import Bits, anticommute, bits
 from ..quantum.angles import Angle
 from ..quantum.circuit import Circuit
 from ..quantum.gate import Gate
-from ..quantum.gates import number, pauli_matrix
+from ..quantum.gates import number
+from ..quantum.pauli import pauli_matrix, pauli_strings
 
 Sum = dict[Bits, float]  # a real combination of Pauli strings
 _ZERO = 1e-12  # coefficients of unit-norm sums below it are rounding
@@ -101,7 +101,7 @@ def _decomposed(matrix: torch.Tensor, k: int) -> dict[str, float]:
 @functools.lru_cache(maxsize=8)
 def _strings(k: int) -> tuple[list[str], torch.Tensor]:
     """All Pauli strings on k qubits, and their matrices as rows (4^k, 4^k)."""
-    words = ["".join(w) for w in itertools.product("IXYZ", repeat=k)]
+    words = list(pauli_strings(k))
     return words, torch.stack([pauli_matrix(w).reshape(-1) for w in words])
 
 

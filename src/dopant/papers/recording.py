@@ -9,15 +9,16 @@ import math
 import os
 import shlex
 import subprocess
+import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, DopantError, StoreError
 from ..study.answer import write_text
 from .compare import Measured
 from .toml_rows import document
@@ -49,6 +50,21 @@ class Checkout:
     root: Path
     commit: str
     dirty: bool
+
+
+def told(command: Callable[[], object]) -> int:
+    """Run what a recorder was asked for: 0, or the code of an error of ours, which is told in words on stderr."""
+    try:
+        command()
+    except DopantError as error:
+        print(f"dopant: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def stamp(checkout: Checkout) -> dict[str, Any]:
+    """What says when a row was recorded, by which commit."""
+    return {"commit": checkout.commit, "dirty": checkout.dirty, "date": now()}
 
 
 def checkout_of(folder: Path) -> Checkout | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 
 from ..errors import ConfigError
 from .angles import Source
+from .pauli import pauli_strings
 
 if TYPE_CHECKING:
     from .circuit import Circuit
@@ -78,7 +78,7 @@ def strings(given: Sequence[str] | None, k: int, where: str) -> tuple[str, ...]:
             raise ConfigError(
                 f"{where}: all {4**k - 1} Pauli strings on {k} qubits are too many; name some as `strings`"
             )
-        return tuple("".join(s) for s in itertools.product("IXYZ", repeat=k))[1:]
+        return pauli_strings(k)[1:]
     found = tuple(letters(s, where) for s in given)
     bad = [s for s in found if len(s) != k]
     if bad or not found:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from .gate import Gate
-from .gates import pauli_matrix
+from .pauli import pauli_matrix
 
 Event = tuple[int, ...]  # (q,): a one-qubit gate; (control, target): a CX
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+from ._calls import all_told
 from .angles import AngleLike
 
 
+@all_told
 class StandardGates:
     """Methods for whoever has `gate(name, *qubits, *angles)` and `qubits`. All return the longer circuit."""
 

@@ -8,19 +8,38 @@ such: its gradients need no graph.
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 
+_PROCESS = os.urandom(8).hex()
+_COUNT = itertools.count()
+
 
 class _Pending:
-    """A weight that has no number yet; it is numbered when its gate is added. The same object is the same weight."""
+    """A weight that has no number yet; it is numbered when its gate is added.
 
-    __slots__ = ()
+    The same object is the same weight, and so is what pickling makes of it, here or in another process: a token tells
+    it from all others, wherever they were made.
+    """
+
+    __slots__ = ("token",)
+
+    def __init__(self) -> None:
+        # a forked child goes on counting where its parent was, as its siblings do
+        self.token = (_PROCESS, os.getpid(), next(_COUNT))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Pending) and self.token == other.token
+
+    def __hash__(self) -> int:
+        return hash(self.token)
 
 
 @dataclass(frozen=True)
@@ -37,9 +56,9 @@ class Source:
 Monomial = tuple[Source, ...]
 
 
-def _key(source: Source) -> tuple[str, bool, int]:
+def _key(source: Source) -> tuple[str, bool, Any]:
     pending = isinstance(source.index, _Pending)
-    return source.kind, pending, id(source.index) if pending else source.index
+    return source.kind, pending, source.index.token if pending else source.index
 
 
 class Angle:
@@ -87,15 +106,20 @@ class Angle:
 
     def value(self, features: Any, weights: Any) -> Any:
         """What it is at features (…, f) and weights (w): a tensor (…) or a number. Differentiable."""
-        total: Any = self.constant
+        total: Any = None
         for monomial, c in self.terms.items():
             if not monomial:
                 continue
-            product: Any = c
+            product: Any = None
             for s in monomial:
-                product = product * (features[..., s.index] if s.kind == "feature" else weights[s.index])
-            total = total + product
-        return total
+                factor = features[..., s.index] if s.kind == "feature" else weights[s.index]
+                product = factor if product is None else product * factor
+            product = product if c == 1.0 else product * _like(c, product)
+            total = product if total is None else total + product
+        constant = self.constant
+        if total is None or not constant:
+            return constant if total is None else total
+        return total + _like(constant, total)
 
     def derivative(self, by: Source) -> Angle:
         """Its partial derivative, again an angle."""
@@ -218,6 +242,12 @@ def as_angle(value: Any, where: str = "angle") -> Angle:
     if not math.isfinite(number):
         raise ConfigError(f"{where}: the angle is {number}; angles are finite, in radians")
     return Angle({(): number})
+
+
+def _like(number: float, of: Any) -> Any:
+    """The number in the precision of a tensor: vmap takes a plain number for a double one beside a tensor without axes,
+    and a forward derivative of float32 then ends as float64."""
+    return of.new_full((), number) if hasattr(of, "new_full") else number
 
 
 def _operand(value: Any) -> Angle:

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import ConfigError, UnknownName
 from . import _checks, amplitudes
+from ._calls import told
 from ._standard import StandardGates
 from .angles import Angle, AngleLike, as_angle, has_numbered, has_pending, number, weight
 from .gate import SPECIAL, Gate
@@ -80,6 +81,7 @@ class Circuit(StandardGates):
 
     # adding gates
 
+    @told
     def gate(self, name: str, *arguments: Any, controls: int | Sequence[int] = ()) -> Circuit:
         """Add gate `name` (see GATES): its qubits, then its angles. `controls`: qubits on which it is conditioned.
 
@@ -129,6 +131,7 @@ class Circuit(StandardGates):
                  before=self)  # fmt: skip
         return new
 
+    @told
     def unitary(self, qubits: int | Sequence[int], matrix: Any, *, controls: int | Sequence[int] = ()) -> Circuit:
         """A fixed unitary, (2^k, 2^k) for k qubits. ConfigError where it is not unitary to 1e-6, or of another
         shape."""
@@ -136,6 +139,7 @@ class Circuit(StandardGates):
         on = _checks.as_qubits(qubits)
         return self._add("unitary", on, (), controls, entries=_checks.unitary(matrix, len(on), where))
 
+    @told
     def pauli_exp(self, letters: str, angle: AngleLike, qubits: Sequence[int] | None = None, *,
                   controls: int | Sequence[int] = ()) -> Circuit:  # fmt: skip
         """exp(-i angle/2 P): P the tensor product of the letters on `qubits` (default: 0, 1, … as many as letters)."""
@@ -148,6 +152,7 @@ class Circuit(StandardGates):
                               "I where nothing acts")  # fmt: skip
         return self._add("pauli_exp", on, [angle], controls, letters=letters)
 
+    @told
     def special_unitary(self, qubits: int | Sequence[int], angles: Sequence[AngleLike] | None = None,
                         strings: Sequence[str] | None = None) -> Circuit:  # fmt: skip
         """exp(i sum_k angle_k P_k) over `strings` (default: all 4^k - 1 of k qubits, in the order of the product I, X,
@@ -160,6 +165,7 @@ class Circuit(StandardGates):
             raise ConfigError(f"{where}: {len(given)} angles for {len(words)} Pauli strings on {len(on)} qubits")
         return self._add("special_unitary", on, given, strings=words)
 
+    @told
     def hermitian_exp(self, qubits: int | Sequence[int], first: int = 0, count: int | None = None, *,
                       scale: float = 1.0) -> Circuit:  # fmt: skip
         """exp(i scale H(x)): H = (M + M^T)/2, M the (2^k, 2^k) matrix of the `count` features from `first` on, row by
@@ -199,6 +205,7 @@ class Circuit(StandardGates):
         amplitudes.come_first(made.gates)
         return made
 
+    @told
     def controlled(self, controls: int | Sequence[int], name: str, *arguments: Any) -> Circuit:
         """Gate `name` done only where every control is 1: `c.controlled([0, 1], "ry", 2, weight())`."""
         return self.gate(name, *arguments, controls=controls)

@@ -11,8 +11,10 @@ import torch
 
 from ..errors import ConfigError
 from . import amplitudes as start
-from .angles import Angle
-from .gates import GATES, Step, controlled, controlled_steps, pauli_matrix, pauli_rotation
+from .angles import Angle, Source
+from .exponential import hermitian_exp, symmetric_exp
+from .gates import GATES, Step, controlled, controlled_steps, pauli_rotation
+from .pauli import pauli_sum
 
 SPECIAL = {
     "pauli_exp": "exp(-i angle/2 P) of a Pauli string P.",
@@ -91,19 +93,38 @@ class Gate:
             base = torch.nn.functional.pad(v[..., None], (0, v.shape[-1] - 1))
         elif self.name == "hermitian_exp":
             base = self._exponential_of_data(features)
+        elif self.name == "special_unitary":
+            # in double precision: angles of norm 2^k cost single precision up to three digits
+            base = hermitian_exp(pauli_sum(self._stacked(features, weights).double(), self.strings), dtype)
         else:
-            values = [a.value(features, weights) for a in self.angles]
-            values = [v if torch.is_tensor(v) else torch.tensor(v, dtype=real, device=features.device) for v in values]
-            values = torch.broadcast_tensors(*values) if values else ()
+            values = self._values(features, weights)
             if self.name == "pauli_exp":
                 base = pauli_rotation(self.letters)(*values)
-            elif self.name == "special_unitary":
-                paulis = torch.stack([pauli_matrix(s) for s in self.strings]).to(features.device, dtype)
-                theta = torch.stack(list(values), -1).to(dtype)
-                base = torch.linalg.matrix_exp(1j * torch.einsum("...k,kab->...ab", theta, paulis))
             else:
                 base = GATES[self.name].matrix(*values).to(features.device, dtype)
         return controlled(base, self.controls) if self.controls else base
+
+    def _values(self, features: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The angles as tensors of one shape: () or (…), the leading axes of features."""
+        real, device = features.dtype, features.device
+        values = [a.value(features, weights) for a in self.angles]
+        values = [v if torch.is_tensor(v) else torch.tensor(v, dtype=real, device=device) for v in values]
+        return tuple(torch.broadcast_tensors(*values)) if values else ()
+
+    def _stacked(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The angles in one tensor (…, angles)."""
+        if self._first is not None:  # without an operation for each
+            return weights[self._first : self._first + len(self.angles)]
+        return torch.stack(self._values(features, weights), -1)
+
+    @functools.cached_property
+    def _first(self) -> int | None:
+        """The first of the weights that the angles are, one after the other; None where they are anything else."""
+        (source, *_) = self.angles[0].sources or {None}
+        if source is None or source.kind != "weight":
+            return None
+        own = all(a.terms == {(Source("weight", source.index + i),): 1.0} for i, a in enumerate(self.angles))
+        return source.index if own else None
 
     def _exponential_of_data(self, features: torch.Tensor) -> torch.Tensor:
         assert self.data is not None
@@ -111,8 +132,7 @@ class Gate:
         d = 1 << len(self.targets)
         flat = torch.nn.functional.pad(features[..., first : first + count], (0, d * d - count))
         square = flat.unflatten(-1, (d, d))
-        dtype = torch.complex128 if features.dtype == torch.float64 else torch.complex64
-        return torch.linalg.matrix_exp(0.5j * scale * (square + square.mT).to(dtype))
+        return symmetric_exp((square + square.mT) * (0.5 * scale))
 
     def label(self) -> str:
         """As a person would write it: `rx(x[0])`, `c.ry(w[1])`, `pauli_exp[XY](0.5)`."""

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from .angles import Angle
+from .pauli import pauli_matrix
 
 PI = math.pi
 Step = tuple[Any, ...]
@@ -104,22 +105,6 @@ def rot(phi: torch.Tensor, theta: torch.Tensor, omega: torch.Tensor) -> torch.Te
     c, s = (theta / 2).cos(), (theta / 2).sin()
     plus, minus = (phi + omega) / 2, (phi - omega) / 2
     return _rows([[_phase(-plus) * c, -_phase(minus) * s], [_phase(-minus) * s, _phase(plus) * c]], theta)
-
-
-PAULIS = {
-    "I": torch.eye(2, dtype=torch.complex128),
-    "X": torch.tensor([[0, 1], [1, 0]], dtype=torch.complex128),
-    "Y": torch.tensor([[0, -1j], [1j, 0]], dtype=torch.complex128),
-    "Z": torch.tensor([[1, 0], [0, -1]], dtype=torch.complex128),
-}
-
-
-def pauli_matrix(letters: str) -> torch.Tensor:
-    """The tensor product of the letters, complex128 (2^n, 2^n)."""
-    found = torch.ones(1, 1, dtype=torch.complex128)
-    for letter in letters:
-        found = torch.kron(found, PAULIS[letter])
-    return found
 
 
 def pauli_rotation(letters: str) -> Matrix:

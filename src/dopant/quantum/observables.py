@@ -11,7 +11,7 @@ import torch
 
 from ..errors import ConfigError
 from . import _checks
-from .gates import pauli_matrix
+from .pauli import pauli_matrix
 
 
 @dataclass(frozen=True)
@@ -226,9 +226,13 @@ def _expectations(measured: Measurement, psi: torch.Tensor, n: int) -> torch.Ten
         if not x:
             values.append(p @ signs)
             continue
-        # <psi|P|psi> with P|b> = i^|x&z| (-1)^(b.z) |b^x>
-        phase = 1j ** (x & z).bit_count()
-        values.append((phase * (psi[:, rows ^ x].conj() * psi * signs).sum(-1)).real)
+        # <psi|P|psi> with P|b> = i^|x&z| (-1)^(b.z) |b^x>: real and imaginary part of conj(psi_b^x) psi_b, by turns
+        turns, there = (x & z).bit_count(), psi[:, rows ^ x]
+        if turns % 2:
+            inner = there.imag * psi.real - there.real * psi.imag
+        else:
+            inner = there.real * psi.real + there.imag * psi.imag
+        values.append(inner @ (signs if turns % 4 < 2 else -signs))
     found = torch.stack(values, -1)
     weights = found.new_zeros(len(strings), len(measured.sums))
     for k, total in enumerate(measured.sums):

@@ -10,11 +10,11 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from ..errors import ConfigError, DoesNotFit
 from ..memory import available, show_bytes
 from . import amplitudes, statevector
+from ._transforms import transformed
 from .circuit import Circuit
 from .kernel import loading
 from .observables import Measurement, measurement, of_state
@@ -64,11 +64,7 @@ class Runner:
 
     def chosen(self, x: torch.Tensor) -> str:
         """ "kernel" or "torch", for these features."""
-        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES:
-            return "torch"
-        if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
-            return "torch"
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES or transformed(x):
             return "torch"
         if loading.ready(x.dtype, wait=self.path == "kernel"):
             return "kernel"

@@ -25,8 +25,9 @@ from ._closure import closure
 from .angles import Angle, Source, feature
 from .circuit import Circuit
 from .gate import Gate
-from .gates import number, pauli_matrix
+from .gates import number
 from .observables import measurement
+from .pauli import pauli_matrix, pauli_strings
 from .run import Runner, inputs, weights_of
 
 
@@ -171,7 +172,7 @@ def _dense(circuit: Circuit, place: int, gate: Gate, x: torch.Tensor, w: torch.T
            by_features: torch.Tensor) -> None:  # fmt: skip
     k = len(gate.targets)
     # what the gate's own strings generate is enough, and fewer
-    words = closure(gate.strings) if gate.strings else ["".join(s) for s in itertools.product("IXYZ", repeat=k)]
+    words = closure(gate.strings) if gate.strings else list(pauli_strings(k))
     words = [s for s in words if set(s) != {"I"}]
     paulis = torch.stack([pauli_matrix(s) for s in words])
     # d/ds of exp(i s P) put before the gate: two shifts of pauli_exp(-2 s)

@@ -63,9 +63,15 @@ def state(
     else:
         psi = torch.zeros(1, 1 << n, dtype=dtype, device=features.device)
         psi = torch.cat([torch.ones_like(psi[:, :1]), psi[:, 1:]], 1).expand(batch, -1)
+    uploads: dict[tuple[object, ...], torch.Tensor] = {}  # the same data uploaded again is the same matrix
     for block in blocks(circuit):
         if len(block.gates) == 1:
-            psi = apply(psi, block.gates[0].matrix(features, weights), block.gates[0].qubits, n)
+            gate = block.gates[0]
+            key = (gate.data, gate.controls, len(gate.qubits)) if gate.data is not None else None
+            matrix = uploads[key] if key in uploads else gate.matrix(features, weights)
+            if key is not None:
+                uploads[key] = matrix
+            psi = apply(psi, matrix, gate.qubits, n)
         else:
             psi = apply(psi, _product(block, features, weights), block.qubits, n)
     return psi

@@ -23,7 +23,7 @@ class AnalysisTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    confirm: int | None = Field(None, ge=0)
+    confirm: int | None = Field(default=None, ge=0)
     alpha: float = st.ALPHA
     power: float = st.POWER
     plan: dict[str, str] = Field(default_factory=dict)

@@ -159,8 +159,8 @@ def _item_hint(data: pd.DataFrame, has_items: bool) -> str:
 def _other_hint(data: pd.DataFrame, keys: list[str]) -> str:
     """The first column by which rows that are given twice could be told apart."""
     for column in data.columns:
-        plain = column not in KEYS and data[column].map(lambda v: isinstance(v, (str, int))).all()
-        if plain and not data.duplicated([*keys, column]).any():
+        plain = column not in KEYS and all(isinstance(value, (str, int)) for value in data[column].tolist())
+        if plain and not any(data.duplicated([*keys, column])):
             return f"; they differ in {column!r}: analyse each of its values by itself"
     return ""
 

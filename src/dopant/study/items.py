@@ -40,7 +40,11 @@ def bootstrap_interval(
     A resample of a mean needs only how often each distinct value was drawn, so values of right and wrong answers, few
     of which are distinct, cost draws * values and not draws * items. (nan, nan) without any spread.
     """
-    values, counts = np.unique(np.asarray(differences, float), return_counts=True)
+    differences = np.asarray(differences, float)
+    scale = float(np.abs(differences).max(initial=0.0)) or 1.0
+    # Means that are equal on paper differ in their last digits, which would make each item's value its own.
+    values, counts = np.unique(np.round(differences / scale, 12), return_counts=True)
+    values = values * scale
     items = int(counts.sum())
     if len(values) < 2:
         return math.nan, math.nan

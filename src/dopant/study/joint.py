@@ -21,7 +21,8 @@ def joint_sign_flips(differences: np.ndarray, *, draws: int = DRAWS, seed: int =
     differences: (entry, replicate) -> (entry,). The smallest is 2**(1-n) whatever the number of entries. An entry
     without spread has the largest |t| there is; one whose differences are all 0 has none and p = 1.
     Exact (all flips, half of them by symmetry) up to 20 replicates, else `draws` random ones, the observed one counted
-    too. Where the differences of the entries without an effect are together symmetric about 0 and the replicates
+    too. Larger than Bonferroni's p where another entry's |t| varies more under flips, as with many differences of 0.
+    Where the differences of the entries without an effect are together symmetric about 0 and the replicates
     independent, some true null is rejected at most as often as the level says, whatever the other entries do. Those
     that re-split one pool are not independent: p is then too small.
     Source: Westfall and Young 1993, Resampling-Based Multiple Testing, algorithm 4.1 (step-down max T); Romano and Wolf

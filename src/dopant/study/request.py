@@ -92,7 +92,8 @@ def study_of_request(
 
 
 def _quick(tables: dict[str, Any], replicates: int | None, epochs: int | None) -> None:
-    tables["study"]["replicates"] = QUICK["replicates"] if replicates is None else replicates
+    whole = tables["study"].get("folds") or QUICK["replicates"]  # a repetition of cross-validation is not cut short
+    tables["study"]["replicates"] = whole if replicates is None else replicates
     tables["recipe"]["epochs"] = QUICK["epochs"] if epochs is None else epochs
     tables.pop("tuning", None)
     if tables["study"].get("name"):

@@ -217,7 +217,7 @@ class StudyAnswer(Answer):
     def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
         import pandas as pd
 
-        trials = self.trials if phase == "main" else self.confirming
+        trials: Any = self.trials if phase == "main" else self.confirming
         trials = trials[trials["cell"].isin(list(called))]
         value = trials[column] if column in trials else pd.Series(float("nan"), index=trials.index)
         return pd.DataFrame(
@@ -323,11 +323,13 @@ class StudyAnswer(Answer):
         return notes_of(self)
 
     def write_tables(self) -> None:
-        """effects.csv and trials.csv in the study's folder."""
+        """effects.csv, trials.csv and, of a race, confirming.csv in the study's folder."""
         effects = self.effects.copy()
         effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
         write_text(self.folder / "effects.csv", effects.to_csv(index=False))
         write_text(self.folder / "trials.csv", self.trials.to_csv(index=False))
+        if len(self.confirming):
+            write_text(self.folder / "confirming.csv", self.confirming.to_csv(index=False))
 
     def model(self, trial_id: str, host: Any = None) -> nn.Module:
         """The trained network of a finished trial, in eval mode on the CPU.

@@ -413,7 +413,8 @@ def _fork(folder: Path, study: Study, name: str, files: Mapping[str, str]) -> tu
     if target.exists() or not (folder / "study.toml").is_file():
         return target, study
     rows = Store.open(folder).rows()
-    wanted = _wanted(study, rows, files)
+    # Without the fresh replicates of a race, whose leader is chosen anew here; they are kept where it is the same.
+    wanted = _wanted(study, [row for row in rows if row["phase"] != "confirm"], files)
     store = Store.create(target)
     for row in rows:
         if row["id"] in wanted and row["state"] == "done" and (row["epochs"] or 0) <= study.recipe.epochs:

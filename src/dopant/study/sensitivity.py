@@ -7,7 +7,7 @@ more often, so the scored answer is the one that counts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +21,9 @@ def rows_of(effects: pd.DataFrame, again: Callable[[], pd.DataFrame]) -> pd.Data
 
     effects: as judged; a swap whose control failed is among them too, since its verdict rests on that control.
     """
-    if not len(effects) or not (effects["failed"] > 0).any():
+    if not any(count > 0 for count in effects["failed"]):
         return effects.iloc[:0].copy()
-    found = again()
+    found: Any = again()
     failed = set(map(tuple, effects.loc[effects["failed"] > 0, ["cell", "versus"]].values.tolist()))
     judged = {cell for cell, _ in failed}
     keep = [

@@ -13,7 +13,7 @@ import torch
 from dopant.errors import ConfigError, UnknownName
 from dopant.quantum import feature, templates, weight
 from dopant.quantum.circuit import Circuit
-from dopant.quantum.gates import pauli_matrix
+from dopant.quantum.pauli import pauli_matrix
 from dopant.quantum.statevector import state
 
 NONE = torch.zeros(0, dtype=torch.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from ._exponential import half_differences
+from ...quantum.exponential import half_differences
 
 
 def forward(matrices: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

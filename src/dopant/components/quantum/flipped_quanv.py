@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from ..._precision import no_autocast
 from ...errors import ConfigError, SlotMismatch
+from ...quantum.exponential import hermitian_exp_column
+from ...quantum.pauli import pauli_sum
 from ...registry import component
 from ._draw import normal
-from ._exponential import hermitian_exp_column
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
-from .pauli import pauli_sum
 
 _QUBITS = 2
 _STRINGS = 4**_QUBITS - 1

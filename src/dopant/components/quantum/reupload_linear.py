@@ -13,13 +13,13 @@ from torch import nn
 
 from ..._precision import as_parameters
 from ...errors import ConfigError, SlotMismatch
+from ...quantum.exponential import hermitian_exp
+from ...quantum.pauli import pauli_sum
 from ...registry import component
 from ._draw import normal
-from ._exponential import hermitian_exp
 from ._general import general_exp
 from ._parameters import KINDS, StateLayer, choice_problems, doubled, start
 from ._propagate import propagate
-from .pauli import pauli_sum
 
 
 def qubits_needed(in_features: int, out_features: int) -> int:

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...errors import DopantError
-
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """One row for each component and slot of the study in `path`. ConfigError for a study that cannot be read."""
@@ -31,16 +29,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m dopant.papers.quantum_creep.dimensions", description=__doc__)
     parser.add_argument("study", nargs="?", default=str(PAPER.folder / "heads.toml"), metavar="STUDY.toml")
     asked = parser.parse_args(arguments)
-    try:
+
+    def record() -> None:
         checkout = recording.require_checkout(PAPER.folder)
         for row in rows_of(Path(asked.study)):
-            row |= {"commit": checkout.commit, "dirty": checkout.dirty, "date": recording.now()}
-            done = recording.add(PAPER.measured_file, "dimension", row)
+            done = recording.add(PAPER.measured_file, "dimension", row | recording.stamp(checkout))
             print(f"{done}: {row['slot']} {row['component']}: {row['rank']} of {row['parameters']}")
-    except DopantError as error:
-        print(f"dopant: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+
+    return recording.told(record)
 
 
 if __name__ == "__main__":

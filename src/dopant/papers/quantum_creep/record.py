@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, DopantError
+from ...errors import ConfigError
 
 
 def row_of(answer: Any, study: str, command: str | None = None) -> dict[str, Any]:
@@ -79,17 +79,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", metavar="DIR")
     parser.add_argument("--study", required=True, help="the study's file, by which the row is known")
     asked = parser.parse_args(arguments)
-    try:
+
+    def record() -> None:
         checkout = recording.require_checkout(PAPER.folder)
         row = row_of(load(asked.folder), asked.study)
         if row["commit"] is None:
             row |= {"commit": checkout.commit, "dirty": checkout.dirty}
         print(f"{recording.add(PAPER.measured_file, 'factorial', row)} in {PAPER.measured_file.name}: "
               f"{row['study']}, {len(row['effects'])} effects")  # fmt: skip
-    except DopantError as error:
-        print(f"dopant: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+
+    return recording.told(record)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import nn
 
 from ...components.quantum.flipped_quanv import FlippedQuanv
 from ...components.quantum.reupload_linear import ReuploadLinear
-from ...errors import ConfigError, DopantError
+from ...errors import ConfigError
 from ...hosts.creep_cnn import CreepCNN
 
 
@@ -147,7 +147,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", required=True, choices=[d for d, name in PAPER.data.items() if name])
     parser.add_argument("--record", action="store_true", help="add rows to measured.toml (checkouts only)")
     asked = parser.parse_args(arguments)
-    try:
+
+    def record() -> None:
         checkout = recording.require_checkout(PAPER.folder) if asked.record else None
         for file in asked.files:
             row = check(file, asked.data)
@@ -156,13 +157,10 @@ def main(arguments: list[str]) -> int:
                   + ("" if published is None else f", published {published:.4f}"))  # fmt: skip
             if checkout:
                 command = f"{parser.prog} {row['file']} --data {asked.data} --record"
-                recording.add(PAPER.measured_file, "checked_weights", row | {
-                    "command": command, "commit": checkout.commit, "dirty": checkout.dirty, "date": recording.now(),
-                })  # fmt: skip
-    except DopantError as error:
-        print(f"dopant: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+                row |= {"command": command, **recording.stamp(checkout)}
+                recording.add(PAPER.measured_file, "checked_weights", row)
+
+    return recording.told(record)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import statevector
+from .._transforms import several
 from ..observables import measurement, of_state
 from . import engine
 from .loading import DTYPES
@@ -82,7 +83,7 @@ class Run(torch.autograd.Function):
         features, weights, *made = ctx.saved_tensors  # says so where one was changed in place
         start = made.pop() if len(made) > 2 else None
         plan, wants_state, shape, half, cos, sin = ctx.made
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or several(grad):
             return None, None, None, *_again(plan, wants_state, features, weights, start, grad)
         x, (states, kept) = _numbers(features), (t.numpy() for t in made)
         lanes, tiny, blocks, rows = shape.lanes, shape.tiny, shape.blocks, plan.rows
@@ -168,18 +169,20 @@ def _again(
     plan: Plan, wants_state: bool, features: torch.Tensor, weights: torch.Tensor, start: torch.Tensor | None,
     grad: torch.Tensor,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """The gradient as operations that can be differentiated again."""
-    # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
-    x, w = features.view_as(features), weights.view_as(weights)
-    s = None if start is None else start.view_as(start)
-    wanted = [t for t in (x, w, s) if t is not None and t.requires_grad]
-    psi = statevector.state(plan.circuit, x, w, s)
-    if wants_state:
-        out = psi
-    else:
-        signs = torch.from_numpy(plan.signs).to(x)
-        out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True, allow_unused=True))
+    """The gradient as operations that can be differentiated again, and that take many gradients at once."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # by aliases: features may depend on the weights, and what flows that way is the outer graph's to count
+        x, w = features.view_as(features), weights.view_as(weights)
+        s = None if start is None else start.view_as(start)
+        wanted = [t for t in (x, w, s) if t is not None and t.requires_grad]
+        psi = statevector.state(plan.circuit, x, w, s)
+        if wants_state:
+            out = psi
+        else:
+            signs = torch.from_numpy(plan.signs).to(x)
+            out = of_state(measurement(list(plan.words), plan.circuit.qubits), psi, plan.circuit.qubits) * signs
+        found = iter(torch.autograd.grad(out, wanted, grad, create_graph=further, allow_unused=True))
     return tuple(next(found) if t is not None and t.requires_grad else None for t in (x, w, s))
 
 

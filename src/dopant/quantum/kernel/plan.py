@@ -142,9 +142,10 @@ def plan(circuit: Circuit, measured: Measurement) -> Plan | None:
     rotations, tableau = lowered
     layers = schedule(rotations)
     building = _Building(circuit.qubits)
-    diagonal = measured.diagonal or measured.kind == "probabilities"
+    # not those of probabilities, whose second derivatives are taken of the state itself
+    diagonal = measured.diagonal
     if diagonal and layers and not layers[-1][0]:
-        layers.pop()  # phases right before a measurement of probabilities change nothing
+        layers.pop()  # phases right before a measurement change nothing
     if diagonal:
         # global phases change nothing either
         layers = [(real, {k: a for k, a in layer.items() if k != (0, 0)}) for real, layer in layers]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dopant.components.quantum import _series
+from dopant.quantum import _series
 
 
 def symmetric(norm: float, side: int = 16) -> torch.Tensor:

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dopant.components.quantum import pauli
-from dopant.components.quantum._exponential import hermitian_exp, hermitian_exp_column
-from dopant.components.quantum.pauli import pauli_sum
-
-from . import naive
+from components import naive
+from dopant.quantum import pauli
+from dopant.quantum.exponential import hermitian_exp, hermitian_exp_column
+from dopant.quantum.pauli import pauli_sum
 
 
 @pytest.mark.parametrize("qubits", [1, 2, 3, 4])

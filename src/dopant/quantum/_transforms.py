@@ -1,0 +1,24 @@
+"""Whether a tensor is only itself: what a function of our own may look into, and what is left to torch's operations."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import forward_ad
+
+
+def transformed(x: torch.Tensor) -> bool:
+    """Whether more than plain backward derivatives happens to x: a transform of torch.func (vmap, grad, jvp, …), a
+    forward derivative, compilation, a subclass such as a fake tensor, a tensor without numbers."""
+    return (
+        type(x) not in (torch.Tensor, torch.nn.Parameter)
+        or torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or x.is_meta
+    )
+
+
+def several(gradient: torch.Tensor) -> bool:
+    """Whether a gradient stands for many at once: `is_grads_batched=True`, jacobians with `vectorize=True`, vmap."""
+    batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
+    return transformed(gradient) or batched(gradient)
