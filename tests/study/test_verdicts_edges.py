@@ -265,3 +265,70 @@ def test_items_of_finished_pairs_alone_are_compared_and_turned_as_the_metric_is(
     fewer = judged(data, items=items).iloc[0]
     mean = np.mean([items["new", r] - items["old", r] for r in (0, 2)], axis=0)
     assert fewer["item_error"] == pytest.approx(stats.sem(mean))
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+def four(role: str, first: np.ndarray, **settings) -> pd.DataFrame:
+    """Four swaps against one host, the last three without an effect."""
+    n = len(first)
+    arms = {"host": np.zeros(n), "a1": first} | {f"a{k}": around(0, n, 1.0, k) for k in (2, 3, 4)}
+    return judged(table(**arms), *[Contrast(f"s{k}", f"a{k}", "host", role=role) for k in (1, 2, 3, 4)], **settings)
+
+
+def test_sign_flips_that_hold_alone_but_not_in_the_family_block_a_level_and_are_named():
+    d = np.array([1.0, 1.1, 0.9, 1.0, 1.1, 0.9, 1.0, -0.05])  # as extreme: only the flip of the last one
+    alone = judged(table(old=np.zeros(8), new=d)).iloc[0]
+    assert (alone["p"], alone["direction"]) == (2 / 128, "better")
+    row = four("level", d).iloc[0]
+    assert (row["p"], row["p_holm"], row["direction"]) == (2 / 128, 8 / 128, "unclear")
+    assert row["replicates_needed"] == 9  # the t test needs fewer, so one more than there are
+    assert "sign flips" in row["sentence"] or "sign-flip" in row["sentence"]
+    joint = four("race", d)
+    assert joint["correction"].tolist() == ["max-t"] * 4
+    assert joint["p_holm"][0] <= 8 / 128
+
+
+def test_what_a_racer_can_detect_allows_for_entries_and_splits_and_needs_a_spread():
+    d = around(0.1, 10, 1.0, 9)
+    for resplit in (None, 0.25):
+        row = four("race", d, resplit=resplit).iloc[0]
+        expected = st.smallest_detectable(row["sd"], 10, resplit=resplit or 0.0, alpha=0.05 / 4)
+        assert row["smallest_detectable"] == pytest.approx(float(expected))
+        half = float(stats.t.isf(0.025 / 4, 9)) * row["sd"] * math.sqrt(1 / 10 + (resplit or 0.0))
+        assert (row["low_joint"], row["high_joint"]) == pytest.approx((row["mean"] - half, row["mean"] + half))
+    constant = four("race", np.ones(10)).iloc[0]
+    assert math.isnan(constant["smallest_detectable"]) and math.isnan(constant["low_joint"])
+    level = four("level", d, resplit=0.25).iloc[0]
+    assert level["smallest_detectable"] == pytest.approx(
+        float(st.smallest_detectable(level["sd"], 10, resplit=0.25, alpha=0.05 / 4))
+    )
+    assert math.isnan(four("level", np.ones(10))["smallest_detectable"][0])
+
+
+def test_the_leader_of_two_is_judged_by_fresh_replicates_only_and_a_lone_racer_at_once():
+    data = table(old=np.zeros(12), one=around(0.5, 12, 0.1, 1), two=around(0.4, 12, 0.1, 2))
+    race = [Contrast("1", "one", "old", role="race"), Contrast("2", "two", "old", role="race")]
+    said = judged(data, *race)["verdict"].tolist()
+    assert said == [verdicts.LEADS, "cannot tell: better than the level below, but no control was run"]
+    assert judged(data, *race, leader="two")["verdict"].tolist() == said[::-1]
+    assert judged(data, race[0])["verdict"].tolist() == [said[1]]
+    late = data.copy()
+    late.loc[(late["arm"] == "one") & (late["replicate"] == 3), "status"] = "pending"
+    assert judged(late, *race)["verdict"].tolist() == ["cannot tell", verdicts.LEADS]
+    beaten = data.assign(value=-data["value"])
+    assert verdicts.LEADS not in judged(beaten, *race)["verdict"].tolist()  # nobody is ahead of the host
+
+
+def test_items_of_arms_that_are_sums_are_the_sums_of_theirs_where_all_have_them():
+    rng, n = np.random.default_rng(1), 3
+    data = table(a=around(0.8, n, 0.01, 1), b=around(0.9, n, 0.01, 2), c=around(0.7, n, 0.01, 3))
+    items = {(arm, r): (rng.random(100) < 0.8).astype(float) for arm in "abc" for r in range(n)}
+    contrast = Contrast("m", "plus", "minus", role="main", plus=(("a", 0.5), ("b", 0.5)), minus=(("c", 1.0),))
+    row = judged(data, contrast, items=items).iloc[0]
+    per_item = [(items["a", r] + items["b", r]) / 2 - items["c", r] for r in range(n)]
+    assert row["item_error"] == pytest.approx(stats.sem(np.mean(per_item, axis=0)))
+    del items["b", 2]
+    row = judged(data, contrast, items=items).iloc[0]
+    assert row["item_error"] == pytest.approx(stats.sem(np.mean(per_item[:2], axis=0)))
