@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from dopant.components.kernels.kernel import Kernel
+
 
 class Honest(nn.Module):
     """tanh of a linear map: obeys everything. The bad ones change one thing in it."""
@@ -248,6 +250,62 @@ def _factory(module: type[nn.Module]):
     factory.__name__ = module.__name__
     return factory
 
+
+class HonestKernel(Kernel):
+    """A Gaussian kernel that obeys everything, for the slot `kernel`. The bad ones change one thing in it."""
+
+    unit_diagonal = True
+
+    def forward(self, x, y):
+        return torch.exp(-(x - y).square().sum(-1))
+
+
+class IsIndefinite(HonestKernel):
+    """A sigmoid of the product, symmetric, and no kernel."""
+
+    unit_diagonal = False
+
+    def forward(self, x, y):
+        return torch.tanh((x * y).sum(-1) - 1)
+
+
+class IsNoKernelFarAway(HonestKernel):
+    """A box of the distance: positive semi-definite on near points alone."""
+
+    def forward(self, x, y):
+        return torch.sigmoid(40 * (2 - (x - y).norm(dim=-1))) / torch.sigmoid(torch.tensor(80.0, dtype=x.dtype))
+
+
+class IsLopsided(HonestKernel):
+    def forward(self, x, y):
+        return super().forward(x, 1.01 * y)
+
+
+class HasNoOnes(HonestKernel):
+    def forward(self, x, y):
+        return 0.9 * super().forward(x, y)
+
+
+class HasAnotherGram(HonestKernel):
+    def gram(self, x, y=None):
+        return super().gram(x, y).square()
+
+
+class FailsAtASetting(HonestKernel):
+    """A kernel at the width it begins with, none at the one that it offers."""
+
+    def __init__(self, features):
+        super().__init__(features)
+        self.register_buffer("sign", torch.tensor(1.0))
+
+    def forward(self, x, y):
+        return torch.exp(-self.sign * (x - y).square().sum(-1))
+
+    def settings(self, x):
+        return [{"sign": 1.0}, {"sign": -1.0}]
+
+
+BAD_KERNELS = [IsIndefinite, IsNoKernelFarAway, IsLopsided, HasNoOnes, HasAnotherGram, FailsAtASetting]
 
 BAD = {
     "signature": [WrongShape],

@@ -14,6 +14,7 @@ from torch import nn
 import bad_components as bad
 import dopant as dp
 from dopant._slots import Batch, CallSpec, Spec, measure
+from dopant.hosts.kernel_machine import kernel_machine
 from dopant.laws import LAWS, QUICK, Subject, check, judge, run_laws, work
 from dopant.laws.subject import NotTested
 from dopant.registry import ComponentInfo
@@ -35,7 +36,7 @@ def test_an_honest_component_obeys_every_law():
     results = run_laws(bad.factory_of(bad.Honest), OLD, SIGNATURE)
     assert [r.law for r in results] == list(LAWS)
     assert all(r.passed for r in results)
-    assert {r.law for r in results if r.message.startswith("not tested")} == {"linear", "unitary"}
+    assert {r.law for r in results if r.message.startswith("not tested")} == {"linear", "unitary", "kernel"}
 
 
 @pytest.mark.parametrize(("law", "module"), [(law, module) for law in bad.BAD for module in bad.BAD[law]])
@@ -44,7 +45,43 @@ def test_a_bad_component_is_refused_by_its_law_alone(law, module):
 
 
 def test_every_law_has_a_bad_component():
-    assert set(bad.BAD) == set(LAWS)
+    assert set(bad.BAD) | {"kernel"} == set(LAWS)
+
+
+MACHINE = kernel_machine(in_features=3, classes=2)
+PAIRS = measure(MACHINE, torch.randn(4, 3))["kernel"]
+
+
+def broken_as_kernel(kernel, **options) -> dict[str, str]:
+    component = info(lambda old, signature: kernel(old.features))
+    return {r.law: r.message for r in run_laws(component, MACHINE.kernel, PAIRS, **options) if not r.passed}
+
+
+def test_an_honest_kernel_obeys_every_law():
+    assert broken_as_kernel(bad.HonestKernel) == {}
+
+
+@pytest.mark.parametrize("kernel", bad.BAD_KERNELS)
+def test_a_bad_kernel_is_refused_by_the_law_of_kernels_alone(kernel):
+    assert set(broken_as_kernel(kernel)) == {"kernel"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [(bad.IsIndefinite, "is not positive semi-definite: an eigenvalue of -"), (bad.IsLopsided, "is not symmetric"),
+     (bad.HasNoOnes, "unit_diagonal but k(x, x) goes down to 0.9"), (bad.HasAnotherGram, "differs by")],
+)  # fmt: skip
+def test_a_bad_kernel_is_refused_when_it_is_swapped_in(kernel, said):
+    component = info(lambda old, signature: kernel(old.features))
+    with pytest.raises(dp.ComponentRefused) as caught:
+        dp.swap(MACHINE, {"kernel": {"component": component}}, torch.randn(4, 3))
+    assert caught.value.law == "kernel" and said in str(caught.value)
+
+
+def test_a_module_that_is_no_kernel_is_refused_by_the_machine():
+    component = info(lambda old, signature: nn.PairwiseDistance())
+    with pytest.raises(dp.SlotMismatch, match="PairwiseDistance is no kernel; derive it from"):
+        dp.swap(MACHINE, {"kernel": {"component": component}}, torch.randn(4, 3))
 
 
 @pytest.mark.parametrize("fact", bad.FALSE)
@@ -171,7 +208,7 @@ def test_a_true_unitary_and_linear_component_passes_both():
     signature = measure(nn.Sequential(old), torch.randn(3, 6))["0"]
     component = info(bad.factory_of(Rotation), facts={"linear": True, "unitary": True})
     results = run_laws(component, old, signature)
-    assert [r for r in results if not r.passed or r.message] == []
+    assert [r for r in results if r.law != "kernel" and (not r.passed or r.message)] == []
 
 
 class ZeroGate(bad.Honest):
@@ -257,7 +294,7 @@ def test_a_costly_component_is_called_less_often_but_by_every_quick_law(monkeypa
         monkeypatch.setattr(Counted, "calls", 0)
         results = judge(info(Counted), Counted(), SIGNATURE, quick=True, fitted=True)
         assert [r.law for r in results] == [law for law in QUICK if law != "signature"]
-        assert all(r.passed and not r.message for r in results)
+        assert all(r.passed and (not r.message or r.law == "kernel") for r in results)
         calls[seconds] = Counted.calls
     assert calls[0.03] <= 7 < calls[0.0]
 

@@ -13,11 +13,13 @@ from dopant import listing, registry
 from dopant._options import options_of
 from dopant._slots import Signature, measure
 from dopant._swap import why_not
+from dopant.hosts.kernel_machine import kernel_machine
 
 WITH_CHOICES = [
     (info.name, option) for info in dp.list_components() for option in info.options if option.choices
 ]  # fmt: skip
 SLOTS = (nn.Linear(6, 4), nn.Conv2d(2, 3, 3), nn.GELU())
+MACHINE = kernel_machine(in_features=2, classes=2)
 
 
 def slot_of(info: dp.ComponentInfo) -> tuple[nn.Module, Signature]:
@@ -26,6 +28,9 @@ def slot_of(info: dp.ComponentInfo) -> tuple[nn.Module, Signature]:
         signature = measure(nn.Sequential(old), torch.randn(*shape))["0"]
         if why_not(info, old, signature) is None:
             return old, signature
+    signature = measure(MACHINE, torch.randn(2, 2))["kernel"]
+    if why_not(info, MACHINE.kernel, signature) is None:
+        return MACHINE.kernel, signature
     raise AssertionError(info.name)
 
 

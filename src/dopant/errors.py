@@ -36,6 +36,10 @@ class SlotMismatch(Problems):
     """Choose a component, or options of it, whose inputs and outputs equal the slot's signature."""
 
 
+class NotDefined(SlotMismatch):
+    """This control means nothing for this component, for the reason given; the others of docs/controls.md stand."""
+
+
 class ComponentRefused(Problems):
     """Mend the component so that it obeys the law named in `.law`, or declare the fact that excuses it."""
 

@@ -34,4 +34,6 @@ def explain(error: ValidationError, known: Mapping[tuple[str, ...], list[str]], 
 
 def is_branch(part: Any) -> bool:
     """pydantic adds the branch of a union (`str`, `dict[str,any]`) to the path; users wrote no such thing."""
-    return isinstance(part, str) and (part in ("str", "bool", "list[str]") or part.startswith(("dict[", "function-")))
+    return isinstance(part, str) and (
+        part in ("str", "bool", "list[str]") or part.startswith(("dict[", "function-", "literal["))
+    )

@@ -28,7 +28,7 @@ from .errors import ConfigError, UnknownName, nearest
 
 T = TypeVar("T")
 
-CONTROL_KINDS = ("same class", "surrogate", "same capacity", "ablation")
+CONTROL_KINDS = ("same class", "surrogate", "same capacity", "ablation", "same simulation budget")
 MODES = ("replace", "wrap", "insert", "group")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 

@@ -326,4 +326,6 @@ def test_a_factorial_runs_grows_and_answers_with_a_baseline_and_shared_trials(tm
 
 
 def test_the_kinds_of_designs_are_known_by_name():
-    assert set(designs.KINDS) == set(designs.KEYS) == {"ladder", "factorial"}
+    assert set(designs.KINDS) == set(designs.KEYS) == {
+        "ladder", "factorial", "one-at-a-time", "placement", "race", "mixing"
+    }  # fmt: skip

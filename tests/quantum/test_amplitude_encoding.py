@@ -114,6 +114,24 @@ def test_a_kernel_in_blocks_and_single_precision_agree_too():
         assert torch.allclose(p, q, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("measure", ["z", "state"])
+def test_values_without_gradients_and_gradients_asked_for_one_by_one_or_many_at_once_are_the_same(measure):
+    c = Circuit(3).amplitude_encoding(6, pad=0.3).ry(0, weight()).cx(0, 1).rx(1, feature(0) * weight()).cx(1, 2)
+    x, w = inputs_for(c, 37)  # whole chunks of samples and a part of one
+    values = outputs(c, measure, x, w, "kernel")
+    with torch.no_grad():
+        assert torch.equal(outputs(c, measure, x, w, "kernel"), values)
+    towards = torch.randn(2, *values.shape, dtype=values.dtype, generator=torch.Generator().manual_seed(1))
+    many = torch.autograd.grad(values, (x, w), towards, is_grads_batched=True, retain_graph=True)
+    for k in range(2):
+        one = torch.autograd.grad(values, (x, w), towards[k], retain_graph=True)
+        for a, b in zip(one, many, strict=True):
+            assert torch.allclose(a, b[k], rtol=0, atol=1e-12)
+    (alone,) = torch.autograd.grad(outputs(c, measure, x.detach(), w, "kernel"), w, towards[0])
+    (whole,) = torch.autograd.grad(values, w, towards[0])
+    assert torch.equal(alone, whole)
+
+
 @pytest.mark.parametrize("path", ["kernel", "torch"])
 def test_first_and_second_derivatives_pass_finite_differences(path):
     c = Circuit(2).amplitude_encoding([0, 1, 2], pad=0.5).ry(0, weight()).cx(0, 1).rx(1, feature(0) * weight())

@@ -37,8 +37,8 @@ exact = circuit.layer(path="torch")
 exact.load_state_dict(layer.state_dict())
 print(layer.runner.chosen(x), torch.allclose(out, exact(x), atol=1e-6), loading.refused())
 if loading._state["module"] is not None:
-    from dopant.quantum.kernel import engine, passes
-    made = {{id(f): f for m in (engine, passes) for f in vars(m).values() if hasattr(f, "stats")}}.values()
+    from dopant.quantum.kernel import calls, engine, passes
+    made = {{id(f): f for m in (calls, engine, passes) for f in vars(m).values() if hasattr(f, "stats")}}.values()
     print(sum(sum(f.stats.cache_hits.values()) for f in made), sum(sum(f.stats.cache_misses.values()) for f in made))
 """
     return subprocess.run(
@@ -125,5 +125,5 @@ def test_compiled_files_lie_in_a_folder_of_their_sources_version():
     from dopant.quantum.kernel import loading
 
     assert loading.ready(torch.float32, wait=True)
-    cached = loading.module().engine.forward._cache._cache_path
+    cached = loading.module().calls.forward._cache._cache_path
     assert f"{kernel.engine_sources()}" in cached.split("/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -107,6 +109,36 @@ def test_no_samples_go_forward_and_backward(measure):
     out = layer(x)
     gx, gw = torch.autograd.grad(out.sum(), (x, layer.weights))
     assert out.shape[0] == 0 and gx.shape == (0, 2) and not gw.any()
+
+
+def test_tensors_whose_numbers_are_nowhere_are_refused_before_an_address_is_used():
+    layer, x = layer_of(), torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ConfigError, match=r"on meta, features of torch\.float64 on cpu"):
+        layer.runner(x, torch.empty(len(layer.weights), dtype=torch.float64, device="meta"))
+    with pytest.raises(ConfigError, match="one precision and device"):
+        layer.runner(x, layer.weights.float())
+    with pytest.raises(ConfigError, match="nowhere in memory"):
+        torch.autograd.grad(layer(x), x, torch._efficientzerotensor((3, 2), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("back", [lambda t: t.float(), lambda t: t[: t.shape[0] // 2]])
+def test_hooks_that_give_back_other_states_are_refused(back):
+    layer, x = layer_of(), torch.randn(3, 2, dtype=torch.float64)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: back(t) if t.dim() == 1 else t):
+        out = layer(x)
+    with pytest.raises(ConfigError, match="hooks on saved tensors must give back what they took"):
+        out.sum().backward()
+
+
+def test_a_copied_or_pickled_plan_has_tables_of_its_own():
+    layer, x = layer_of(), torch.randn(3, 2, dtype=torch.float64)
+    out = layer(x)
+    plan = layer.runner.plan
+    assert plan.shapes
+    for other in (copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
+        assert other.shapes == {}
+        layer.runner.plan = other
+        assert torch.equal(layer(x), out)
 
 
 FIRST_CALLS = """

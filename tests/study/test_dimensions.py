@@ -6,6 +6,7 @@ import sys
 
 import dopant as dp
 from dopant.study.dimensions import dimensions
+from dopant.study.report.inspection import dimension_lines
 
 
 def study(**changes):
@@ -38,3 +39,11 @@ def test_the_command_line_lists_them_for_programs(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     told = json.loads(result.stdout)["dimensions"]
     assert [(d["slot"], d["component"], d["rank"], d["parameters"]) for d in told] == [("head", "linear", 90, 90)]
+
+
+def test_what_is_cheap_is_told_unasked_and_what_is_not_says_what_it_would_take():
+    rows = {row.component: row for row in dimensions(study(), work=1e10)}
+    assert (rows["flipped-quanv"].rank, rows["flipped-quanv"].parameters) == (192, 512)
+    few = dimensions(study(), work=1e6)
+    assert {row.rank for row in few} == {None} and all("would take" in row.skipped for row in few)
+    assert any(line.endswith("--dimension does it") for line in dimension_lines(few))

@@ -68,7 +68,7 @@ def run_baseline(trial: Any, streams: Streams, keeper: Any) -> Result:
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_test": len(data.test),
-        "resplit": not data.official_test,
+        **data.split_facts(),
         "classes": data.classes,
         "device": "cpu",
         "test_reads": int(bool(items)),

@@ -95,16 +95,20 @@ def inspect(
     "dimensions", "gradients"}. A dry step is taken where a study file is given and the output is for people, or with
     --forecast.
     """
+    from ..designs import Factorial
     from ..study import look as looking
     from ..study.report.inspection import cell_lines, dimension_lines, forecast_lines, gradient_lines, slot_lines
     from ..study.request import study_of_request
 
     asked = study_of_request(study, host=host, data=data, swaps=[], sets=[], files=with_ or [], need_swaps=False)
+    asked = looking.settled(asked)
     if forecast is None:
         forecast = slot is None and not as_json and not (host or data) and bool(asked.design.fillings())
     cells = looking.dry_steps(asked) if forecast else []  # first: what cannot fit is refused at once
     rows = looking.look(asked)
     directions = looking.dimensions(asked) if dimension else []
+    if forecast and not dimension and not as_json:
+        directions = looking.dimensions(asked, work=looking.UNASKED)
     slopes = looking.gradients(asked) if gradients else []
     if slot is not None:
         names = [n for row in rows for n in (row["slot"], *row["also"])]
@@ -114,6 +118,8 @@ def inspect(
     whole = None
     if not as_json:
         for line in slot_lines(rows, reasons=why or slot is not None):
+            print(line)
+        for line in asked.design.aliases() if isinstance(asked.design, Factorial) else []:
             print(line)
     if forecast:
         whole = looking.forecast(asked, out=out, workers=workers, cells=cells)

@@ -69,7 +69,8 @@ def _take(tree: Any, ids: torch.Tensor) -> Any:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits of one replicate. classes: None where the targets are not class numbers."""
+    """The splits of one replicate. classes: None where the targets are not class numbers. fresh: whether every
+    replicate has items of its own, drawn from a rule, instead of a split of one pool."""
 
     train: Split
     validation: Split
@@ -77,10 +78,16 @@ class Dataset:
     classes: int | None
     name: str
     official_test: bool
+    fresh: bool = False
 
     def sample(self, n: int = 2) -> Any:
         """The inputs of the first `n` training items, for measuring slots."""
         return self.train.batch(torch.arange(min(n, len(self.train))))[0]
+
+    def split_facts(self) -> dict[str, bool]:
+        """What the statistics want to know: `resplit`, whether every replicate splits one pool anew; `fresh_items`,
+        only where every replicate has items of its own."""
+        return {"resplit": not self.official_test} | ({"fresh_items": True} if self.fresh else {})
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of all items of the pools: other data, other digits. Cost: a pass

@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..errors import ConfigError
 from ..registry import components
+from .automatic import ALL, control_names
 
 Spec = dict[str, Any]  # {"component": name, …options}, always JSON values
 
@@ -74,7 +75,17 @@ class Filling:
 
 
 class Design(Protocol):
-    """What planner, statistics and texts ask of a design."""
+    """What planner, statistics and texts ask of a design.
+
+    KEYS: what its `[design]` table takes beside `kind`, {key: its type as pydantic takes it}.
+    """
+
+    KEYS: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def from_table(cls, host: Any, table: Mapping[str, Any]) -> Design:
+        """The design of a `[design]` table without `kind`. ConfigError lists every problem."""
+        ...
 
     @property
     def host(self) -> Any: ...
@@ -132,7 +143,9 @@ def describe_swaps(swaps: Mapping[str, Spec]) -> str:
 def controls_of(added: Mapping[str, Spec], wanted: Any) -> list[tuple[list[str], str, str | None]]:
     """(slots, control, problem) for the swaps of one level: a control replaces all slots of one component at once.
 
-    wanted: True for all that the components declare, False for none, a list of names, or {slot: names}.
+    wanted: True or "all" for those that the components declare and, of each kind that they do not, those that are made
+    for any component; "declared" for the former alone; False for none, a list of names, or {slot: names}. See
+    `automatic`.
     """
     if wanted is False:
         return []
@@ -143,16 +156,37 @@ def controls_of(added: Mapping[str, Spec], wanted: Any) -> list[tuple[list[str],
     for name, slots in by_component.items():
         if isinstance(wanted, Mapping):
             names = list(dict.fromkeys(c for slot in slots for c in wanted.get(slot, [])))
-        elif wanted is True:
-            names = list(components.get(name).controls)
         else:
-            names = list(wanted)
+            names = control_names(name, wanted)
+        if wanted in ALL and not names and components.get(name).mode == "group":
+            text = f"none is made for {name!r}, which fills several slots together; let it name controls of its own"
+            found.append((slots, "", text))
         for control in names:
             if control not in components:
                 found.append((slots, control, f"control {control!r} of {name!r} is not registered"))
             else:
                 found.append((slots, control, None))
     return found
+
+
+def control_cells(
+    name: str, level: int | None, swaps: Mapping[str, Spec], added: Mapping[str, Spec], wanted: Any
+) -> tuple[list[Cell], list[str]]:
+    """(cells of the controls of `added`, the swaps by which the cell `name` with `swaps` is told apart; why some are
+    not there). wanted: as `controls_of`."""
+    found, why_not = [], []
+    for slots, control, problem in controls_of(added, wanted):
+        if problem:
+            why_not.append(problem)
+            continue
+        changed = dict(swaps)
+        for slot in slots:
+            changed[slot] = {"component": control, "of": added[slot]}
+            if "mix" in added[slot]:  # the old module stays beside the control as it does beside the component
+                changed[slot]["mix"] = added[slot]["mix"]
+        label = f"{name}, {'+'.join(slots)}={control}"
+        found.append(Cell(label, level, changed, "control", control, components.get(control).control or "ablation"))
+    return found, why_not
 
 
 def with_host(design: Any, host: Any) -> Any:
@@ -163,3 +197,11 @@ def with_host(design: Any, host: Any) -> Any:
 def takes_target(factory: Callable) -> bool:
     """Whether a control's factory wants the component that it controls."""
     return "target" in inspect.signature(factory).parameters
+
+
+def is_design(value: Any) -> bool:
+    """Whether a value is a design: an instance with all that the protocol asks for."""
+    asked = ("cells", "contrasts", "references", "fillings", "problems", "summary", "to_config")
+    if isinstance(value, type) or not hasattr(value, "host"):
+        return False
+    return all(callable(getattr(value, name, None)) for name in asked)

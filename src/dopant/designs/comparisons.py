@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .base import Contrast
+from .fraction import Fraction
 from .levels import Levels, Place
 
 
@@ -100,6 +101,42 @@ def interactions(factors: Mapping[str, Levels], name: Callable[[Place], str], tr
                     label, label, f"{one}={a} + {two}={b}", role="interaction",
                     of=(f"{one}={a}", f"{two}={b}"), plus=_mean(found[a, b]), minus=added,
                 )  # fmt: skip
+
+
+def fraction_effects(factors: Mapping[str, Levels], name: Callable[[Place], str], part: Fraction) -> Iterator[Contrast]:
+    """Main effects, then what can be told of interactions of two factors, of a fraction of two-level factors.
+
+    A main effect is the mean over all cells with the second level less that over all with the first: other factors are
+    balanced between the two. Interactions of two factors whose columns are equal are one effect, which is called by all
+    of them and belongs to none; those aliased with a main effect are left out.
+    """
+    names = list(factors)
+    first, second = ([list(levels)[x] for levels in factors.values()] for x in (0, 1))
+    cells = {run: name({f: (first, second)[x][i] for i, (f, x) in enumerate(zip(names, run, strict=True))})
+             for run in part.runs()}  # fmt: skip
+
+    def mean(wanted: Mapping[int, int]) -> list[str]:
+        return [cell for run, cell in cells.items() if all(run[i] == x for i, x in wanted.items())]
+
+    for i, factor in enumerate(names):
+        cell, versus, same = f"{factor}={second[i]}", f"{factor}={first[i]}", part.aliases(1 << i)
+        pairs = [" x ".join(names[n] for n in range(len(names)) if w >> n & 1) for w in same]
+        label = cell + (f" (aliased with {', '.join(pairs)})" if same else "")
+        yield Contrast(label, cell, versus, role="main", plus=_mean(mean({i: 1})), minus=_mean(mean({i: 0})))
+    told: set[int] = set()
+    for i, j in itertools.combinations(range(len(names)), 2):
+        word = 1 << i | 1 << j
+        others = part.aliases(word)
+        if word in told or any(other.bit_count() == 1 for other in others):
+            continue
+        told |= {word, *others}
+        pairs = [[n for n in range(len(names)) if w >> n & 1] for w in (word, *others)]
+        label = " + ".join(" x ".join(f"{names[n]}={second[n]}" for n in pair) for pair in pairs)
+        of = (f"{names[i]}={second[i]}", f"{names[j]}={second[j]}")
+        added = _mean(mean({i: 1, j: 0})) + _mean(mean({i: 0, j: 1})) + _mean(mean({i: 0, j: 0}), -1)
+        versus = "what these add to main effects" if others else " + ".join(of)
+        plus, of = _mean(mean({i: 1, j: 1})), () if others else of
+        yield Contrast(label, label, versus, role="interaction", of=of, plus=plus, minus=added)
 
 
 def _rest(factors: Mapping[str, Levels], without: set[str]) -> dict[str, list[str]]:

@@ -1,4 +1,8 @@
-"""The `[design]` table of a study, read."""
+"""The `[design]` table of a study, read: a small registry of kinds, in which each class of design brings its keys.
+
+A class of design has `kind`, its name here; `KEYS`, {key: its type as pydantic takes it}, beside `kind`; and
+`from_table(host, table)`, which makes it from such keys. Another kind is one more line in `KINDS`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,24 @@ from ..errors import ConfigError, hint, nearest
 from .base import Design
 from .factorial import Factorial
 from .ladder import Ladder
+from .mixing import Mixing
+from .one_at_a_time import OneAtATime
+from .placement import Placement
+from .race import Race
 
-KINDS: dict[str, type] = {"ladder": Ladder, "factorial": Factorial}
-KEYS = {"ladder": ("levels", "variants"), "factorial": ("factors", "only", "controlled")}
+KINDS: dict[str, Any] = {design.kind: design for design in (Ladder, Factorial, OneAtATime, Placement, Race, Mixing)}
+KEYS: dict[str, tuple[str, ...]] = {kind: tuple(design.KEYS) for kind, design in KINDS.items()}
 """What each kind's table takes beside `kind`."""
+
+
+def key_types() -> dict[str, Any]:
+    """{key: type} of all kinds' keys together. A key that two kinds have is of one type in both."""
+    found: dict[str, Any] = {}
+    for kind, design in KINDS.items():
+        for key, annotation in design.KEYS.items():
+            if found.setdefault(key, annotation) != annotation:
+                raise TypeError(f"the design {kind!r} has a key {key!r} of another type than an earlier kind's")
+    return found
 
 
 def from_config(host: Any, table: Mapping[str, Any]) -> Design:
@@ -20,7 +38,9 @@ def from_config(host: Any, table: Mapping[str, Any]) -> Design:
     table = dict(table)
     kind = table.pop("kind", "ladder")
     if kind not in KINDS:
-        raise ConfigError(f"design.kind: {kind!r} is not known; there is {', '.join(map(repr, KINDS))}")
+        raise ConfigError(
+            f"design.kind: {kind!r} is not known; there is {', '.join(map(repr, KINDS))}" + hint(nearest(kind, KINDS))
+        )
     table = {key: value for key, value in table.items() if value is not None}
     problems = [
         f"design.{key}: is not of the kind {kind!r}, which takes {', '.join(KEYS[kind])}"
@@ -30,25 +50,4 @@ def from_config(host: Any, table: Mapping[str, Any]) -> Design:
     ]
     if problems:
         raise ConfigError(problems)
-    return _ladder(host, table) if kind == "ladder" else Factorial(host, table.pop("factors", {}), **table)
-
-
-def _ladder(host: Any, table: Mapping[str, Any]) -> Ladder:
-    problems: list[str] = []
-    design = Ladder(host)
-    for number, level in enumerate(table.get("levels", []), start=1):
-        try:
-            design = design.level(**level)
-        except ConfigError as error:
-            problems += [f"design.levels.{number}: {p}" for p in error.problems]
-    for variant in table.get("variants", []):
-        variant = dict(variant)
-        try:
-            design = design.variant(variant.pop("level"), variant.pop("name"), **variant)
-        except KeyError as error:
-            problems.append(f"design.variants: the key {error.args[0]!r} is missing")
-        except ConfigError as error:
-            problems += [f"design.variants: {p}" for p in error.problems]
-    if problems:
-        raise ConfigError(problems)
-    return design
+    return KINDS[kind].from_table(host, table)

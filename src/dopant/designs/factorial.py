@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import ConfigError, hint, nearest
 from ..registry import components
 from .base import Cell, Contrast, Filling, Spec, controls_of
-from .comparisons import interactions, main_effects
+from .comparisons import fraction_effects, interactions, main_effects
+from .fraction import MOST, RESOLUTIONS, Fraction, fraction
 from .levels import OLD, RECIPE, Levels, Place, is_place, key_problems, place_problems, read_levels
 
 
@@ -44,6 +45,8 @@ class Factorial:
     only: the cells that are trained, as patterns {factor: level}; one that leaves factors out stands for all their
         levels. None: all. Effects are then means over the cells that have their partner.
     controlled: tables {"factor", "level", "versus" (the first level), "at" {factor: level, else the first}}.
+    resolution: "III", "IV" or "V": of two-level factors, the smallest fraction of this resolution instead of all
+        combinations (see `fraction`); `aliases` says what then cannot be told apart.
     ConfigError for a table that cannot be read; what is wrong between factors is told by `problems`.
     """
 
@@ -51,7 +54,17 @@ class Factorial:
     factors: Mapping[str, Any]
     only: Sequence[Mapping[str, str]] | None = None
     controlled: Sequence[Any] = ()
+    resolution: str | None = None
     kind: str = field(default="factorial", init=False)
+    KEYS: ClassVar[dict[str, Any]] = {
+        "factors": dict[str, Any], "only": list[dict[str, str]], "controlled": list[dict[str, Any]],
+        "resolution": str,
+    }  # fmt: skip
+
+    @classmethod
+    def from_table(cls, host: Any, table: Mapping[str, Any]) -> Factorial:
+        """The factorial of a `[design]` table. ConfigError lists every problem."""
+        return cls(host, table.get("factors", {}), **{k: v for k, v in table.items() if k != "factors"})
 
     def __post_init__(self) -> None:
         if not isinstance(self.factors, Mapping) or not self.factors:
@@ -97,10 +110,52 @@ class Factorial:
 
     def places(self) -> list[Place]:
         """Every combination that is trained, the first levels first."""
+        part = self.part
+        if part is not None:
+            return [{f: list(levels)[x] for x, (f, levels) in zip(run, self.factors.items(), strict=True)}
+                    for run in part.runs()]  # fmt: skip
         every = [dict(zip(self.factors, levels, strict=True)) for levels in itertools.product(*self.factors.values())]
         if self.only is None:
             return every
         return [place for place in every if any(pattern.items() <= place.items() for pattern in self.only)]
+
+    @property
+    def part(self) -> Fraction | None:
+        """The fraction that is trained; None for all combinations, and for factors that have no such fraction."""
+        if self.resolution not in RESOLUTIONS or not 1 < len(self.factors) <= MOST:
+            return None
+        if any(len(levels) != 2 for levels in self.factors.values()):
+            return None
+        return fraction(len(self.factors), RESOLUTIONS[self.resolution])
+
+    def aliases(self) -> list[str]:
+        """What the fraction cannot tell apart: sentences; empty for all combinations."""
+        part = self.part
+        if part is None:
+            return []
+        names, k = list(self.factors), len(self.factors)
+
+        def called(word: int) -> str:
+            return " x ".join(names[i] for i in range(k) if word >> i & 1)
+
+        runs, whole = len(part.runs()), 1 << k
+        roman = {n: r for r, n in RESOLUTIONS.items()}.get(part.resolution, str(part.resolution))
+        if runs == whole:
+            return [
+                f"No fraction of {k} factors has resolution {self.resolution}: all {whole} combinations are trained."
+            ]
+        found = [f"{runs} of {whole} combinations are trained, a fraction of resolution {roman}."]
+        seen: set[int] = set()
+        for word in [1 << i for i in range(k)] + [1 << i | 1 << j for i, j in itertools.combinations(range(k), 2)]:
+            same = part.aliases(word)
+            if same and word not in seen:
+                seen |= {word, *same}
+                found.append(f"Not told apart: {' and '.join(called(w) for w in (word, *same))}.")
+        if len(found) == 1:
+            found.append(
+                "Main effects and interactions of two factors are told apart, if those of three or more are nil."
+            )
+        return found
 
     def name(self, place: Place) -> str:
         """How the cell of a place is called."""
@@ -190,7 +245,13 @@ class Factorial:
         """Main effects, with their simple effects, and controlled contrasts (the Holm family), then interactions of two
         factors; see `comparisons`."""
         trained = {self.name(place) for place in self.places()}
-        found = [c for factor in self.factors for c in main_effects(self.factors, self.name, trained, factor)]
+        part = self.part
+        if part is not None and len(part.runs()) < 1 << len(self.factors):
+            effects = list(fraction_effects(self.factors, self.name, part))
+        else:
+            effects = [c for factor in self.factors for c in main_effects(self.factors, self.name, trained, factor)]
+            effects += interactions(self.factors, self.name, trained)
+        found = [c for c in effects if c.role != "interaction"]
         for controlled in self._sound():
             beside, why_not = [], []
             for cell, problem in self._control_cells(controlled, controls):
@@ -201,7 +262,7 @@ class Factorial:
             cell, versus = self._arm(controlled, controlled.level), self._arm(controlled, controlled.versus)
             found.append(Contrast(cell, cell, versus, tuple(beside), "level", tuple(why_not)))
             found += [Contrast(c, c, versus, (), "control") for c in beside]
-        return found + list(interactions(self.factors, self.name, trained))
+        return found + [c for c in effects if c.role == "interaction"]
 
     # --- checks and texts -------------------------------------------------------------------------------------------
 
@@ -224,6 +285,7 @@ class Factorial:
                 if owners.setdefault(key, factor) != factor:
                     found.append(f"design.factors: {key!r} is set by {owners[key]!r} and by {factor!r}")
                 found += key_problems(f"design.factors.{factor}", key)
+        found += self._resolution_problems()
         for pattern in self.only or ():
             found += place_problems(self.factors, pattern, "design.only")
         for number, controlled in enumerate(self.controlled, start=1):
@@ -239,6 +301,24 @@ class Factorial:
                 "design.only: no two of the cells differ in one factor alone, so nothing could be told from them; add "
                 "cells that do"
             )
+        return found
+
+    def _resolution_problems(self) -> list[str]:
+        if self.resolution is None:
+            return []
+        if self.resolution not in RESOLUTIONS:
+            return [
+                f"design.resolution: {self.resolution!r} is not known; there is {', '.join(map(repr, RESOLUTIONS))}"
+            ]
+        found = (
+            ["design.resolution: `only` says which cells are trained; leave one of the two out"] if self.only else []
+        )
+        if not 1 < len(self.factors) <= MOST:
+            found.append(f"design.resolution: fractions are of 2 to {MOST} factors, and here are {len(self.factors)}")
+        wrong = [f"{f!r} ({len(levels)})" for f, levels in self.factors.items() if len(levels) != 2]
+        if wrong:
+            found.append(f"design.resolution: fractions are of factors with two levels, not {', '.join(wrong)}; give "
+                         "each two, or say by `only` which cells are trained")  # fmt: skip
         return found
 
     def _loose_options(self, places: Sequence[Place]) -> list[str]:
@@ -276,7 +356,8 @@ class Factorial:
         return found
 
     def summary(self) -> str:
-        return " x ".join(f"{factor} {{{', '.join(levels)}}}" for factor, levels in self.factors.items())
+        words = " x ".join(f"{factor} {{{', '.join(levels)}}}" for factor, levels in self.factors.items())
+        return words + (f" (a fraction of resolution {self.resolution})" if self.part is not None else "")
 
     def to_config(self) -> dict[str, Any]:
         """The `[design]` table, with named levels throughout."""
@@ -284,6 +365,8 @@ class Factorial:
             "kind": self.kind,
             "factors": {f: {name: dict(s) for name, s in levels.items()} for f, levels in self.factors.items()},
         }
+        if self.resolution is not None:
+            table["resolution"] = self.resolution
         if self.only is not None:
             table["only"] = [dict(pattern) for pattern in self.only]
         if self.controlled:

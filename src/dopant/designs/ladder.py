@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import ConfigError
-from ..registry import components
-from .base import Cell, Contrast, Filling, Spec, as_spec, controls_of, describe_swaps
+from .base import Cell, Contrast, Filling, Spec, as_spec, control_cells, describe_swaps
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,29 @@ class Ladder:
     levels: tuple[dict[str, Spec], ...] = ()
     variants: tuple[Variant, ...] = ()
     kind: str = field(default="ladder", init=False)
+    KEYS: ClassVar[dict[str, Any]] = {"levels": list[dict[str, Any]], "variants": list[dict[str, Any]]}
+
+    @classmethod
+    def from_table(cls, host: Any, table: Mapping[str, Any]) -> Ladder:
+        """The ladder of a `[design]` table. ConfigError lists every problem."""
+        problems: list[str] = []
+        design = cls(host)
+        for number, level in enumerate(table.get("levels", []), start=1):
+            try:
+                design = design.level(**level)
+            except ConfigError as error:
+                problems += [f"design.levels.{number}: {p}" for p in error.problems]
+        for variant in table.get("variants", []):
+            variant = dict(variant)
+            try:
+                design = design.variant(variant.pop("level"), variant.pop("name"), **variant)
+            except KeyError as error:
+                problems.append(f"design.variants: the key {error.args[0]!r} is missing")
+            except ConfigError as error:
+                problems += [f"design.variants: {p}" for p in error.problems]
+        if problems:
+            raise ConfigError(problems)
+        return design
 
     def level(self, **swaps: Any) -> Ladder:
         """A ladder with one more level. Dotted slots: `.level(**{"encoder.0": "name"})`."""
@@ -69,21 +91,9 @@ class Ladder:
             swaps, below = self.swaps_at(number), f"level {number - 1}"
             name = f"level {number}"
             cells.append(Cell(name, number, swaps))
-            beside, why_not = [], []
-            for slots, control, problem in controls_of(added, controls):
-                if problem:
-                    why_not.append(problem)
-                    continue
-                changed = dict(swaps)
-                for slot in slots:
-                    changed[slot] = {"component": control, "of": added[slot]}
-                    if "mix" in added[slot]:  # the old module stays beside the control as it does beside the component
-                        changed[slot]["mix"] = added[slot]["mix"]
-                cell_name = f"{name}, {'+'.join(slots)}={control}"
-                cells.append(
-                    Cell(cell_name, number, changed, "control", control, components.get(control).control or "ablation")
-                )
-                beside.append(cell_name)
+            made, why_not = control_cells(name, number, swaps, added, controls)
+            cells += made
+            beside = [cell.name for cell in made]
             contrasts.append(Contrast(describe_swaps(added), name, below, tuple(beside), "level", tuple(why_not)))
             contrasts += [Contrast(c.split(", ", 1)[1], c, below, (), "control") for c in beside]
             for variant in (v for v in self.variants if v.level == number):

@@ -78,9 +78,32 @@ def of_slots(
     evaluation and double precision; a slot that is called several times has the outputs of all its calls.
     options: as for `effective_dimension`. Raises ConfigError for slots that are not there or not called.
     """
-    names = [name for group in slots for name in group.split("+")]
     # in double precision from the start: rounded inputs span dimensions that are only their rounding
     model = cast(copy_module(model), torch.float64).eval()
+    seen = _calls(model, slots, inputs)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    settings = {"parameters": None, "most": 4096, "tolerance": TOLERANCE, "generator": None} | options
+    return {name: _measure(modules[name], seen[name], **settings) for name in seen}
+
+
+def outputs_of_slots(model: nn.Module, slots: Iterable[str], inputs: Any) -> dict[str, tuple[list[Call], int]]:
+    """{slot: (its calls when `model` is called on `inputs`, how many real numbers come out of them together)}.
+
+    In evaluation, on a copy, in the model's own precision. Raises ConfigError as `of_slots`.
+    """
+    model = copy_module(model).eval()
+    found = {}
+    for name, calls in _calls(model, slots, inputs, double=False).items():
+        with torch.no_grad(), default_generators(0):
+            found[name] = (calls, len(_flat([model.get_submodule(name)(*c.args, **c.kwargs) for c in calls])))
+    return found
+
+
+def _calls(
+    model: nn.Module, slots: Mapping[str, Any] | Iterable[str], inputs: Any, double: bool = True
+) -> dict[str, list[Call]]:
+    """The arguments of every call of each slot in one run of `model`."""
+    names = [name for group in slots for name in group.split("+")]
     modules = dict(model.named_modules(remove_duplicate=False))
     unknown = [name for name in names if name not in modules]
     if unknown:
@@ -93,7 +116,8 @@ def of_slots(
             seen[name].append(Call(*args, **kwargs).map(lambda t: t.detach().clone()))
 
         handles.append(modules[name].register_forward_pre_hook(keep, with_kwargs=True))
-    call = (Call(**inputs) if isinstance(inputs, Mapping) else as_call(inputs)).map(_double)
+    call = Call(**inputs) if isinstance(inputs, Mapping) else as_call(inputs)
+    call = call.map(_double) if double else call
     with torch.no_grad(), default_generators(0):
         model(*call.args, **call.kwargs)
     for handle in handles:
@@ -101,8 +125,7 @@ def of_slots(
     silent = [name for name, calls in seen.items() if not calls]
     if silent:
         raise ConfigError([f"slot {name!r} is not called on these inputs" for name in silent])
-    settings = {"parameters": None, "most": 4096, "tolerance": TOLERANCE, "generator": None} | options
-    return {name: _measure(modules[name], seen[name], **settings) for name in names}
+    return seen
 
 
 def _measure(

@@ -19,6 +19,7 @@ from .._place import after
 from .._slots import CallSpec, Signature, show
 from ..registry import ComponentInfo
 from ..streams import Streams
+from . import kernels as kernels
 from . import work as work
 from .probes import check as check
 from .probes import check_in as check_in

@@ -69,6 +69,12 @@ class _Sets(nn.Module):
         return self.head(torch.cat([self.masked(x, key_padding_mask=padding), self.pool(x)], dim=1))
 
 
+def _kernel_machine() -> tuple[nn.Module, Any]:
+    from ..hosts.kernel_machine import kernel_machine  # hosts are built on the laws' neighbours
+
+    return kernel_machine(in_features=3, classes=2), torch.randn(4, 3)
+
+
 def _images(*layers: nn.Module, channels: int = 3, size: int = 8) -> Callable[[], tuple[nn.Module, Any]]:
     return lambda: (nn.Sequential(*layers), torch.randn(4, channels, size, size))
 
@@ -118,6 +124,7 @@ PROBES = (
     Probe("sets of vectors with padding", lambda: (_Sets(), torch.randn(4, 6, 5)), ("masked", "pool")),
     Probe("an LSTM", lambda: (_Recurrent(), torch.randn(4, 7, 5)), ("lstm", "lstm+head")),
     Probe("attention", _tokens, ("embedding", "attention", "norm", "mlp", "mlp.0", "mlp.1", "mlp.0+mlp.2")),
+    Probe("a kernel machine", _kernel_machine, ("kernel",)),
 )  # fmt: skip
 
 

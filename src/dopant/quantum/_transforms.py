@@ -5,20 +5,18 @@ from __future__ import annotations
 import torch
 from torch.autograd import forward_ad
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+# by their own names, as every call of a small circuit looks
+_compiling, _active = torch.compiler.is_compiling, torch._C._are_functorch_transforms_active
+_batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
+
 
 def transformed(x: torch.Tensor) -> bool:
     """Whether more than plain backward derivatives happens to x: a transform of torch.func (vmap, grad, jvp, …), a
     forward derivative, compilation, a subclass such as a fake tensor, a tensor without numbers."""
-    return (
-        type(x) not in (torch.Tensor, torch.nn.Parameter)
-        or torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or x.is_meta
-    )
+    return type(x) not in PLAIN or _compiling() or _active() or forward_ad._current_level >= 0 or x.is_meta
 
 
 def several(gradient: torch.Tensor) -> bool:
     """Whether a gradient stands for many at once: `is_grads_batched=True`, jacobians with `vectorize=True`, vmap."""
-    batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore[reportAttributeAccessIssue]
-    return transformed(gradient) or batched(gradient)
+    return transformed(gradient) or _batched(gradient)

@@ -72,13 +72,15 @@ class CircuitLayer(nn.Module):
         self.weights = nn.Parameter((made * (2 * math.pi)).to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weights = self.weights
+        weights = self._parameters.get("weights")  # a module's own search for an attribute takes longer
+        if weights is None:
+            weights = self.weights  # made from others, as pruning and parametrizations do
         usual = (
             type(x) is torch.Tensor
-            and x.dim() == 2
-            and x.dtype is weights.dtype
-            and x.dtype in DTYPES
-            and x.shape[1] >= self._least
+            and (dtype := x.dtype) is weights.dtype
+            and dtype in DTYPES
+            and len(shape := x.shape) == 2
+            and shape[1] >= self._least
         )
         if not usual or torch._C._is_any_autocast_enabled():
             return self._unusual(x)

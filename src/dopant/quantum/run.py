@@ -14,12 +14,14 @@ import torch
 from ..errors import ConfigError, DoesNotFit
 from ..memory import available, show_bytes
 from . import amplitudes, statevector
-from ._transforms import transformed
+from ._transforms import PLAIN, transformed
 from .circuit import Circuit
 from .kernel import loading
 from .observables import Measurement, measurement, of_state
 
 PATHS = ("auto", "kernel", "torch")
+# by their own names: four steps of a lookup each are a tenth of a small circuit's time
+_grad_enabled, _alive = torch.is_grad_enabled, torch._C._functorch.unwrap_if_dead  # type: ignore[attr-defined]
 _LOOK = 1 << 27  # bytes: less is taken without asking how much there is
 
 
@@ -37,7 +39,8 @@ class Runner:
         # batches so small that nobody asks how much memory there is
         self._small = {k: _LOOK // needed(circuit, 1, True, double=True, kernel=k) for k in (False, True)}
         self._weights = torch.Size([circuit.weights])
-        self._kernel: Any = None
+        self._features = circuit.features
+        self._apply: Any = None
         self._columns: dict[torch.dtype, torch.Tensor | None] = {}
         if path == "kernel" and self.reason:
             raise ConfigError(f"path='kernel': {self.reason}; path='auto' uses torch where the kernel cannot help")
@@ -66,7 +69,7 @@ class Runner:
         """ "kernel" or "torch", for these features."""
         if self.plan is None or not x.is_cpu or x.dtype not in loading.DTYPES or transformed(x):
             return "torch"
-        if loading.ready(x.dtype, wait=self.path == "kernel"):
+        if x.dtype in loading._ready or loading.ready(x.dtype, wait=self.path == "kernel"):
             return "kernel"
         if self.path == "kernel":
             raise ConfigError(
@@ -76,31 +79,46 @@ class Runner:
 
     def __call__(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """features (batch, >= f), weights (w,), of one real dtype and device -> (batch, outputs)."""
-        n, wants_state = self.circuit.qubits, self.wants_state
-        if x.shape[1] > self.circuit.features:
-            x = x[:, : self.circuit.features]
-        if self.chosen(x) == "torch":
-            self._fits(x, weights, kernel=False)
-            return of_state(self.measured, statevector.state(self.circuit, x, weights), n)
-        self._fits(x, weights, kernel=True)
-        self._kernel = self._kernel or loading.module()
+        samples, columns = x.shape
+        if columns > self._features:
+            x = x[:, : self._features]
+        kernel = type(weights) in PLAIN and self.chosen(x) == "kernel"
+        if samples > self._small[kernel]:
+            self._fits(x, weights, kernel)
+        if not kernel:
+            return of_state(self.measured, statevector.state(self.circuit, x, weights), self.circuit.qubits)
         if weights.shape != self._weights:
             raise ConfigError(f"weights of shape {tuple(weights.shape)} for a circuit of {self.circuit.weights} "
                               f"weights: expected ({self.circuit.weights},)")  # fmt: skip
+        if not weights.is_cpu or weights.dtype is not x.dtype:
+            raise ConfigError(f"weights of {weights.dtype} on {weights.device}, features of {x.dtype} on {x.device}: "
+                              "expected one precision and device; move the layer or the features")  # fmt: skip
+        plan, start = self.plan, None
+        if plan.prepared:
+            x, start = self._prepared(x, weights)
+        keep = _grad_enabled() and (x.requires_grad or weights.requires_grad)
+        if self._apply is None:
+            module = loading.module()
+            assert module is not None
+            self._apply = module.apply
+        # a tensor that is left of a transform that has ended
+        out = self._apply(plan, self.wants_state, keep, _alive(x), _alive(weights), start)
+        if plan.dropped:  # what cannot change the outputs still makes them NaN
+            out = out + (x.detach()[:, plan.dropped] * 0).sum(1, keepdim=True)
+        if self.wants_state:
+            return of_state(self.measured, out, self.circuit.qubits)
+        columns = self._made(x.dtype)
+        return out if columns is None else out @ columns
+
+    def _prepared(self, x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The columns that the plan reads, with those of derived angles after them, and start states if it is given
+        any."""
         start = amplitudes.start(self.circuit, x, weights) if self.plan.given else None
-        if x.shape[1] > self.plan.features:
-            x = x[:, : self.plan.features]
+        x = x[:, : self.plan.features]
         if self.plan.derived:
             more = [a.value(x, weights).expand(x.shape[0]) for a in self.plan.derived]
             x = torch.cat([x, torch.stack(more, -1)], -1)
-        keep = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
-        out = self._kernel.Run.apply(self.plan, wants_state, keep, x, weights, start)
-        if self.plan.dropped:  # what cannot change the outputs still makes them NaN
-            out = out + (x.detach()[:, self.plan.dropped] * 0).sum(1, keepdim=True)
-        if wants_state:
-            return of_state(self.measured, out, n)
-        columns = self._made(x.dtype)
-        return out if columns is None else out @ columns
+        return x, None if start is None else _alive(start)
 
     def _made(self, dtype: torch.dtype) -> torch.Tensor | None:
         """(words, outputs) that makes observables of the kernel's strings; None where they are the same."""
@@ -111,8 +129,6 @@ class Runner:
         return self._columns[dtype]
 
     def _fits(self, x: torch.Tensor, weights: torch.Tensor, kernel: bool) -> None:
-        if x.shape[0] <= self._small[kernel]:
-            return
         training = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
         fits(self.circuit, x.shape[0], training, x, kernel=kernel)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from .. import designs, local, pretrained, registry
 from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
@@ -20,7 +20,7 @@ from .decided import AnalysisTable, resolved
 from .trial import canonical
 
 Named = str | dict[str, Any]
-Controls = bool | list[str] | dict[str, list[str]]
+Controls = bool | Literal["all", "declared"] | list[str] | dict[str, list[str]]
 
 
 class Tuning(BaseModel):
@@ -55,17 +55,16 @@ class StudyTable(BaseModel):
     folds: int | None = Field(None, ge=2)
 
 
-class DesignTable(BaseModel):
-    """`[design]`: kind, and what that kind takes."""
+_of_kinds: dict[str, Any] = {key: (annotation | None, None) for key, annotation in designs.key_types().items()}
+_KeysOfDesigns: Any = create_model(
+    "_KeysOfDesigns", __config__=ConfigDict(extra="forbid", frozen=True), kind=(str, "ladder"), **_of_kinds
+)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class DesignTable(_KeysOfDesigns):
+    """`[design]`: kind, and what that kind takes: each class of design brings its keys."""
 
     kind: str = "ladder"
-    levels: list[dict[str, Any]] = Field(default_factory=list)
-    variants: list[dict[str, Any]] = Field(default_factory=list)
-    factors: dict[str, Any] = Field(default_factory=dict)
-    only: list[dict[str, str]] | None = None
-    controlled: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Tables(BaseModel):
@@ -84,9 +83,11 @@ class Tables(BaseModel):
 class Study:
     """Task, data, host, design, controls, recipe, replicates: the whole question.
 
-    design: dp.Ladder(…) or dp.Factorial(…); it holds the host. task, data: a registered name or {"name": …, options};
+    design: dp.Ladder(…), dp.Factorial(…), dp.OneAtATime(…), dp.Placement(…), dp.Race(…) or dp.Mixing(…); it holds the
+    host. task, data: a registered name or {"name": …, options};
     data may also be a dp.Dataset's source, arrays (inputs, targets), or None for a task that brings its own.
-    controls: True (all that the components declare), False, names, or {slot: names}.
+    controls: True or "all" (what the components declare, and what is made for any component; docs/controls.md),
+    "declared", False, names, or {slot: names}.
     margin: the smallest difference that matters, in the metric's unit; written down before the run, it is what
     equivalence is judged by. protocol: None (test set read once per trial) or "published" (train on everything, read
     it every epoch, said on the page). metric: the primary one, else the task's. baselines: whole other models on the
@@ -174,6 +175,7 @@ class Study:
             except DopantError as error:
                 found.append(f"study.host: {error}")
         found += self._regime_problems()
+        found += self._host_and_task_problems()
         for filling in self.design.fillings():
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
@@ -192,13 +194,18 @@ class Study:
             found.append("study.baselines: the same baseline is there twice")
         if self.baselines and self.task_name != "supervised":
             found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
-        if isinstance(self.controls, list):
+        if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
+            found.append(
+                f"study.controls: {self.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
+                f"of names: [{self.controls!r}]"
+            )
+        elif isinstance(self.controls, list):
             for control in self.controls:
                 found += _known("study.controls", registry.components, control, options=False)
         elif isinstance(self.controls, dict):
             slots = [filling.slot for filling in self.design.fillings()]
             for slot, names in self.controls.items():
-                if slot not in slots:
+                if slot not in slots and not getattr(self.design, "unsettled", False):
                     found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
                 for control in names:
                     found += _known(f"study.controls.{slot}", registry.components, control, options=False)
@@ -254,6 +261,26 @@ class Study:
                     "outputs cannot be imitated; take regime = 'all'"
                 )
         return found
+
+    def _host_and_task_problems(self) -> list[str]:
+        """A host that one task fits wants that task, and the task that host; what tunes by itself no [tuning]."""
+        if self.task_name not in registry.tasks:
+            return []
+        task, host = registry.tasks.get(self.task_name), as_named(self.design.host, "host")["name"]
+        found = []
+        owner = next((t for t in registry.tasks if t.host is not None and t.host == host), None)
+        if owner is not None and owner.name != task.name:
+            found.append(f"study.task: the host {host!r} is fitted by the task {owner.name!r}, not {task.name!r}")
+        if task.host is not None and host in registry.hosts and host != task.host:
+            found.append(f"study.host: the task {task.name!r} fits the host {task.host!r}, not {host!r}")
+        if task.tunes is not None and self.tuning is not None:
+            found.append(f"tuning: the task {task.name!r} tunes every arm by itself; leave [tuning] out")
+        return found
+
+    @property
+    def tunes_itself(self) -> str | None:
+        """How the task tunes every arm alike, in a sentence; None where it does not by itself."""
+        return registry.tasks.get(self.task_name).tunes if self.task_name in registry.tasks else None
 
     def slots(self) -> list[str]:
         """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
@@ -398,15 +425,17 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
             problems += more.problems
         raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
     study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
+    host = study.host if study.host is not None else _host_of_task(study.task)
     try:
-        if study.host is None:
+        if host is None:
             raise ConfigError("study.host: name a host, such as host = 'creep-cnn'")
-        design = designs.from_config(study.host, tables.design.model_dump(exclude_unset=True))
+        design = designs.from_config(host, tables.design.model_dump(exclude_unset=True))
     except ConfigError as error:
         problems = list(error.problems)
         if study.host is not None and tables.design.kind not in designs.KINDS:  # what else is wrong, were it a ladder
             try:
-                kept = {k: v for k, v in tables.design.model_dump().items() if k in designs.KEYS["ladder"]}
+                set_ = tables.design.model_dump(exclude_none=True)
+                kept = {k: v for k, v in set_.items() if k in designs.KEYS["ladder"]}
                 problems += from_tables({**raw, "design": {**kept, "kind": "ladder"}}).problems()
             except ConfigError as more:
                 problems += more.problems
@@ -416,6 +445,25 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         study.protocol, study.name or (Path(where).stem if where else None), study.metric, tables.tuning,
         dict(study.unbuildable), tuple(study.baselines), study.folds, AnalysisTable(confirm=tables.analysis.confirm),
     )  # fmt: skip
+
+
+def _host_of_task(task: Any) -> str | None:
+    """The host of a task that fits one kind only; None for others, and for tasks that are not known."""
+    name = task.get("name") if isinstance(task, dict) else task
+    return registry.tasks.get(name).host if isinstance(name, str) and name in registry.tasks else None
+
+
+def complete_pair(study: dict[str, Any]) -> None:
+    """Of a `[study]` table that the command line began, in place: the task that fits the host which was named, or the
+    host that the task fits, or `creep-cnn`."""
+    host = study.get("host")
+    name = host.get("name") if isinstance(host, dict) else host
+    if name is None:  # options may have been set before the name is known
+        name = _host_of_task(study.get("task")) or "creep-cnn"
+        study["host"] = {"name": name, **host} if host else name
+    elif "task" not in study:
+        owner = next((task.name for task in registry.tasks if task.host is not None and task.host == name), None)
+        study |= {"task": owner} if owner else {}
 
 
 _KNOWN = {

@@ -19,27 +19,32 @@ class Dimension:
     """The component of one slot as it stands in `cell`: its trainable numbers and the rank of its Jacobian in them.
 
     exact: False for "at least `rank`". samples: training inputs at which it was measured, which bound it too.
+    skipped: why it was not measured; rank is None then.
     """
 
     slot: str
     component: str
     cell: str
     parameters: int
-    rank: int
+    rank: int | None
     exact: bool
     samples: int
+    skipped: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def dimensions(study: Study, *, most: int = 4096, samples: int = SAMPLES) -> list[Dimension]:
+def dimensions(study: Study, *, most: int = 4096, samples: int = SAMPLES, work: float | None = None) -> list[Dimension]:
     """One row for each component in each slot, at its starting values in the first cell that has it.
 
     most: directions that are looked for; a larger rank is told as "at least". Cost: a gradient for each, and a
     decomposition of (most, parameters): seconds for 1,000 parameters, a minute for 4,000.
+    work: FLOPs that may be spent on a row, as for the trials of a study (`dimension_probes`, which then chooses most
+    and samples); what would take more says so.
     Only for the task "supervised"; none for others.
     """
+    from ..evaluation.dimension_probe import DimensionProbe, dimension_probes
     from ..evaluation.effective_dimension import of_slots
     from ..tasks.build import build_data, build_model
     from .run import check
@@ -65,12 +70,23 @@ def dimensions(study: Study, *, most: int = 4096, samples: int = SAMPLES) -> lis
             data = build_data(description, streams) if data is None else data
             model = build_model(description, streams, data)
             count = min(samples, len(data.train))
-            for name, got in of_slots(model, list(new), data.sample(count), most=most).items():
-                spec = next(s for group, s in new.items() if name in group.split("+"))
-                options = ",".join(f"{k}={v}" for k, v in _shape(spec).items() if k not in ("component", "of", "batch"))
-                called = spec["component"] + (f":{options}" if options else "")
-                found.append(Dimension(name, called, cell.name, got.parameters, got.rank, got.exact, count))
+            if work is not None:
+                probes = dimension_probes(model, list(new), data.sample, len(data.train), work=work)
+            else:
+                measured = of_slots(model, list(new), data.sample(count), most=most)
+                probes = [DimensionProbe(n, d.parameters, d.rank, d.exact, count) for n, d in measured.items()]
+            for p in probes:
+                spec = next(s for group, s in new.items() if p.slot in group.split("+"))
+                row = Dimension(
+                    p.slot, _called(spec), cell.name, p.parameters, p.rank, bool(p.exact), p.samples, p.skipped
+                )
+                found.append(row)
     return found
+
+
+def _called(spec: dict[str, Any]) -> str:
+    options = ",".join(f"{k}={v}" for k, v in _shape(spec).items() if k not in ("component", "of", "batch"))
+    return spec["component"] + (f":{options}" if options else "")
 
 
 def _shape(spec: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .._slots import Signature, measure, show
 from .._swap import slot_problem, why_not
 from ..cost import forward_flops
 from ..errors import ConfigError
+from ..evaluation.dimension_probe import WORK
 from ..streams import Streams
 from . import plan as planning
 from .config import Study
@@ -20,6 +21,9 @@ from .dry import dry_steps as dry_steps
 from .forecast import Forecast as Forecast
 from .forecast import forecast as forecast
 from .gradients import gradients as gradients
+from .settle import settled as settled
+
+UNASKED = WORK  # FLOPs that are spent on an effective dimension that nobody asked for
 
 
 def look(study: Study) -> list[dict[str, Any]]:

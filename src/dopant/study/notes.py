@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import local
 from ..designs import Factorial
+from ..designs.automatic import OTHER_SIDE
 from ..errors import ConfigError
+from . import plan as planning
 from . import race, sensitivity
 from .config import Study, as_named
 
@@ -36,7 +38,14 @@ def notes_of(answer: StudyAnswer) -> list[str]:
             "There is no official test set: each replicate draws its own stratified split, shared by all cells; "
             "intervals use the Nadeau-Bengio variance."
         )
-    if study.tuning is not None:
+    if answer.fresh_items():
+        notes.append(
+            "Every replicate draws items of its own from the rule of the data, shared by all cells: replicates are "
+            "independent, and no interval is corrected for overlap."
+        )
+    if study.tunes_itself is not None:
+        notes.append(study.tunes_itself)
+    elif study.tuning is not None:
         rates = ", ".join(f"{lr:g}" for lr in study.tuning.lr)
         notes.append(
             f"{_tuned_arms(study)} took the better of the learning rates {rates} by mean validation score "
@@ -50,9 +59,14 @@ def notes_of(answer: StudyAnswer) -> list[str]:
         )
     else:
         notes.append("No arm was tuned: all ran the host's recipe (the drop-in estimand).")
-    notes += _factorial_notes(study)
+    notes += _design_notes(study)
     notes += race.notes_of(study, answer.rows)
     notes += sensitivity.notes_of(answer.effects, answer.complete_cases)
+    notes += [
+        f"A control that means nothing here: {why}."
+        for name, why in planning.undefined_controls(study).items()
+        if OTHER_SIDE not in name  # that the nearest width is near enough is no news
+    ]
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
     if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
@@ -72,7 +86,7 @@ def _tuned_arms(study: Study) -> str:
     )  # fmt: skip
 
 
-def _factorial_notes(study: Study) -> list[str]:
+def _design_notes(study: Study) -> list[str]:
     notes = []
     if isinstance(study.design, Factorial):
         factors = study.design.factors
@@ -83,15 +97,19 @@ def _factorial_notes(study: Study) -> list[str]:
                 "interactions are corrected for their number (Holm), their intervals are not. Where a main effect "
                 "depends on another factor, its simple effects at each of its levels stand beside it, uncorrected."
             )
+        notes += study.design.aliases()
         if study.controls and not study.design.controlled:
             notes.append(
                 "Main effects have no controls: a [[design.controlled]] table (factor, level) adds a contrast in which "
                 "controls take the swap's place."
             )
-        known = {c.swap for c in study.design.contrasts(False)}
+        known = {c.swap.partition(" (")[0] for c in study.design.contrasts(False)}
         unpaired = [f"{f}={x}" for f, levels in factors.items() for x in list(levels)[1:] if f"{f}={x}" not in known]
         if unpaired and len(factors) > 1:
             notes.append(f"Nothing can be told of {', '.join(unpaired)}: no trained cell is its partner.")
+    skipped = getattr(study.design, "skipped", None)
+    if skipped:
+        notes.append("Not tried: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
     if study.baselines:
         against = ", ".join(map(repr, study.design.references()))
         notes.append(f"Baselines are compared with {against}, which need not be the best of the networks.")

@@ -12,12 +12,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..designs import Cell, Contrast
+from ..designs.automatic import ALL
 from ..errors import ConfigError
 from ..recipe import Recipe
-from ..registry import components
+from ..registry import components, tasks
 from .config import Study, as_named
 from .files import used
 from .trial import FORMAT, Trial, canonical
+
+UNDEFINED = "not defined: "
+"""How a reason in `Study.unbuildable` begins where a control means nothing for its component, or is not needed."""
 
 
 def cells(study: Study) -> list[Cell]:
@@ -59,14 +63,18 @@ def _at_batch(cell: Cell, batch: int) -> Cell:
 
 
 def contrasts(study: Study) -> list[Contrast]:
-    """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason."""
-    missing = study.unbuildable
+    """The study's contrasts; a control that cannot be built is named in the one that it belongs to, with the reason.
+
+    Not so what was made for any component and means nothing for this one: `undefined_controls` has it.
+    """
+    missing, quiet = study.unbuildable, undefined_controls(study)
     found = [
         replace(
             contrast,
             controls=tuple(name for name in contrast.controls if name not in missing),
             missing_controls=(
-                *contrast.missing_controls, *(missing[name] for name in contrast.controls if name in missing)
+                *contrast.missing_controls,
+                *(missing[name].removeprefix(UNDEFINED) for name in contrast.controls if name in missing.keys() - quiet)
             ),
         )
         for contrast in study.design.contrasts(study.controls)
@@ -76,6 +84,14 @@ def contrasts(study: Study) -> list[Contrast]:
         name = baseline_cell(baseline).name
         found += [Contrast(name, name, reference, role="baseline") for reference in study.design.references()]
     return found
+
+
+def undefined_controls(study: Study) -> dict[str, str]:
+    """{cell: why there is none} of the controls that are made for any component and mean nothing for this one."""
+    if study.controls not in ALL:
+        return {}
+    found = study.unbuildable.items()
+    return {name: why.removeprefix(UNDEFINED) for name, why in found if why.startswith(UNDEFINED)}
 
 
 def describe(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mapping[str, str]) -> dict[str, Any]:
@@ -113,11 +129,15 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
         describe(study, cell, replicate, recipe, files),
         cell.name,
         cell.level,
-        None if cell.baseline is not None else recipe.epochs,  # more epochs are nothing to a baseline
+        recipe.epochs if cell.baseline is None and _by_epochs(study) else None,  # more of them are nothing to others
         phase,
         recipe.device,
         extra,
     )
+
+
+def _by_epochs(study: Study) -> bool:
+    return study.task_name not in tasks or tasks.get(study.task_name).epochs
 
 
 def tuning_trials(study: Study, files: Mapping[str, str]) -> dict[str, list[tuple[float, list[Trial]]]]:

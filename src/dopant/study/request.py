@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import ConfigError
-from .config import Study, StudyTable, Tables, from_tables, read_toml, references
+from .config import Study, StudyTable, Tables, complete_pair, from_tables, read_toml, references
 
 QUICK = {"replicates": 2, "epochs": 2}
 
@@ -47,7 +47,7 @@ def study_of_request(
         if swaps:
             problems.append("--swap: a study file says its swaps in [design]; leave one of the two out")
     elif host or data or swaps:
-        tables = {"study": {"host": "creep-cnn", "data": "digits"}, "design": {"kind": "ladder"}}
+        tables = {"study": {"data": "digits"}, "design": {"kind": "ladder"}}
         level = {}
         for text in swaps:
             try:
@@ -80,6 +80,8 @@ def study_of_request(
             _set(tables, text)
         except ConfigError as error:
             problems += error.problems
+    if file is None and isinstance(tables.get("study"), dict):
+        complete_pair(tables["study"])
     try:
         result = from_tables(tables, where=str(file) if file else "")
     except ConfigError as error:

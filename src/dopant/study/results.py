@@ -143,6 +143,22 @@ class StudyAnswer(Answer):
         return costs.reset_index()
 
     @functools.cached_property
+    def dimensions(self) -> pd.DataFrame:
+        """One row per cell and swapped slot: trainable numbers and effective dimension as it starts, the fields of
+        `DimensionProbe`; of the first replicate that has them."""
+        import pandas as pd
+
+        from ..evaluation.dimension_probe import DimensionProbe, of_metrics
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.rows, key=lambda r: r["replicate"]):
+            probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
+            if probes:
+                found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
+        records = [record for cell in self.cells for record in found.get(cell.name, [])]
+        return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
+
+    @functools.cached_property
     def gradients(self) -> pd.DataFrame:
         """One row per cell and circuit in it: its gradients at random starts, `GradientProbe`'s fields and ratio.
 
@@ -203,7 +219,11 @@ class StudyAnswer(Answer):
 
         name, column, higher = self.metric
         called = {cell.name: cell.name for cell in self.cells} if called is None else called
-        tuned = {cell.name: _own_choice(cell) or (self.config.tuning is not None and cell.tuned) for cell in self.cells}
+        by_task = self.config.tunes_itself is not None
+        tuned = {
+            cell.name: by_task or _own_choice(cell) or (self.config.tuning is not None and cell.tuned)
+            for cell in self.cells
+        }
         items = self._items(name, phase)
         return verdicts.effects(
             self._scores(phase, column, called), contrasts, metric=column, higher_is_better=higher,
@@ -211,7 +231,7 @@ class StudyAnswer(Answer):
             tuned={called[c]: v for c, v in tuned.items() if c in called},
             tier={called[c]: v for c, v in self._tier().items() if c in called},
             items=None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
-            same_items=self.resplit() is None, **settings,
+            same_items=self.resplit() is None and not self.fresh_items(), **settings,
         )  # fmt: skip
 
     def _scores(self, phase: str, column: str, called: Mapping[str, str]) -> pd.DataFrame:
@@ -254,6 +274,10 @@ class StudyAnswer(Answer):
         if not len(self._done("resplit")) or not bool(self._done("resplit").iloc[0]):
             return None
         return float((self._done("n_test") / self._done("n_train")).mean())  # folds differ in size by an item
+
+    def fresh_items(self) -> bool:
+        """Whether every replicate drew items of its own from a rule."""
+        return bool(len(self._done("fresh_items"))) and bool(self._done("fresh_items").iloc[0])
 
     def failure_value(self, name: str) -> float:
         """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
@@ -384,7 +408,9 @@ def load_study(folder: Path) -> Study:
     path = Path(folder) / "study.toml"
     if not path.is_file():
         raise StoreError(f"{str(folder)!r} is not a study: it has no study.toml")
-    return from_tables(read_toml(path))
+    study = from_tables(read_toml(path))
+    # written before controls were made for any component: those that were declared are all that there are
+    return study.with_(controls="declared") if study.controls is True else study
 
 
 def load(folder: str | Path) -> StudyAnswer:

@@ -15,8 +15,9 @@ from typing import Any
 from torch.utils import _pytree as pytree
 
 from .. import designs, local, pretrained, registry
-from ..designs import Factorial, Ladder
-from ..errors import ConfigError, DoesNotFit, DopantError, UnknownName
+from ..designs import Design
+from ..designs.automatic import ALL
+from ..errors import ConfigError, DoesNotFit, DopantError, NotDefined, SlotMismatch, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
 from . import forecast, provenance
@@ -26,13 +27,14 @@ from .config import Study, Tuning, as_named
 from .decided import AnalysisTable, change_notes
 from .files import by_name, sums
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
+from .settle import settled
 from .trial import identify
 
 ENGINES = ("local",)
 
 
 def run(
-    study_or_design: Study | Ladder | Factorial,
+    study_or_design: Study | Design,
     *,
     data: Any = None,
     recipe: Recipe | None = None,
@@ -72,7 +74,7 @@ def run(
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
     """
-    if not isinstance(study_or_design, (Study, Ladder, Factorial)):
+    if not isinstance(study_or_design, Study) and not designs.is_design(study_or_design):
         raise ConfigError(
             f"dp.run takes a design or a study, not a {type(study_or_design).__name__}; write "
             "dp.run(dp.Ladder(model).level(slot='component'), …)"
@@ -87,6 +89,8 @@ def run(
         study_or_design, data=data, recipe=recipe, replicates=replicates, seed=seed, controls=controls, margin=margin,
         protocol=protocol, metric=metric, tuning=tuning, name=name, baselines=baselines, folds=folds, analysis=analysis,
     )  # fmt: skip
+    # a folder says which controls were made: those that a later version adds were none of an earlier study's
+    study = study.with_(controls="all") if study.controls is True else study
     study = _in_process_names(study, train, sample)
     study, starts, problems = _with_start(study, checkpoint)
     references = study.references()
@@ -100,6 +104,7 @@ def run(
     problems += _unasked(study, train)
     if problems:
         raise ConfigError(list(dict.fromkeys([*problems, *_unknown_slots(study)])))
+    study = settled(study)
     folder = Path(out) if out else Path("runs") / (study.name or default_name(study))
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
@@ -171,6 +176,7 @@ def _unasked(study: Study, train: Any) -> list[str]:
             found += [f"train: {problem}" for problem in error.problems]
     if (
         not study.design.fillings()
+        and not getattr(study.design, "unsettled", False)
         and study.task_name in registry.tasks
         and registry.tasks.get(study.task_name).networks
     ):
@@ -237,7 +243,7 @@ def in_process(study: Study) -> bool:
     )
 
 
-def _study(value: Study | Ladder | Factorial, **given: Any) -> Study:
+def _study(value: Study | Design, **given: Any) -> Study:
     study = value if isinstance(value, Study) else Study(design=value)
     if isinstance(given.get("tuning"), Mapping):
         given["tuning"] = Tuning(**given["tuning"])
@@ -343,6 +349,8 @@ def check(
         filled, found, need = model, [], None
         if cell.swaps:
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
+            if filled is not None and not found and cell.control_kind == "same capacity" and study.controls in ALL:
+                found = [SlotMismatch(why) for why in _unmatched(filled, cell)]
         if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
             if study.recipe.regime == "freeze":
                 filled = copy_module(filled)
@@ -357,7 +365,9 @@ def check(
         if found and cell.role == "control" and errors:
             continue  # what its level says already
         if found and cell.role == "control" and not any(isinstance(error, DoesNotFit) for error in found):
-            unbuildable[cell.name] = f"{cell.control}: " + "; ".join(dict.fromkeys(str(e) for e in found))
+            undefined = planning.UNDEFINED if all(isinstance(error, NotDefined) for error in found) else ""
+            told = "; ".join(dict.fromkeys(str(error) for error in found))
+            unbuildable[cell.name] = f"{undefined}{cell.control}: {told}"
         else:
             errors += found
         if not found:
@@ -368,6 +378,13 @@ def check(
         return {}, unbuildable
     known = {k: v for k, v in data.facts().items() if isinstance(v, (int, str))}
     return known | {"items": len(data.train.pool), "fingerprint": data.fingerprint()}, unbuildable
+
+
+def _unmatched(filled: Any, cell: designs.Cell) -> list[str]:
+    """Why the control of a cell is not of its component's capacity: one line for each slot, none where it is."""
+    slots = [slot for slot, spec in cell.swaps.items() if spec["component"] == cell.control]
+    told = [(slot, getattr(m, "unmatched", None)) for slot in slots for m in filled.get_submodule(slot).modules()]
+    return [f"slot {slot!r}: {why}" for slot, ask in told if callable(ask) and (why := ask())]
 
 
 def higher_is_better(study: Study) -> bool:

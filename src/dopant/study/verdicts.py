@@ -162,11 +162,11 @@ def effects(
 
 def _dependences(rows: list[Effect], contrasts: Sequence[Contrast]) -> dict[str, list[str]]:
     """{main effect: the main effects with which an interaction was found}."""
-    owners = {c.cell: c.of for c in contrasts if c.role == "interaction"}
+    owners = {c.cell: c.of for c in contrasts if c.role == "interaction" and c.of}  # aliased ones belong to none
     main = {row.swap for row in rows if row.role == "main"}
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row.role == "interaction" and row.direction in ("better", "worse") and not row.equivalence:
+        if row.cell in owners and row.direction in ("better", "worse") and not row.equivalence:
             one, two = owners[row.cell]
             found.setdefault(one, []).append(two)
             found.setdefault(two, []).append(one)

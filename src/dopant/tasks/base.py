@@ -24,6 +24,9 @@ class Task:
     run(trial, streams, keeper) -> (metrics, items). metrics: numbers by name; what is scored on held-out data is named
     `test_METRIC`, what may choose a learning rate `validation_METRIC`. items: one value per item, first axis the items.
     metric: the primary metric unless the study names another. networks: whether a trial's cells are swaps in a host.
+    host: the one that it fits, where it fits one kind only. epochs: whether the recipe's count of them is for it.
+    tunes: where it tunes every arm by itself, alike, the sentence that says how; the effects are then those of arms at
+    their best, and [tuning] has nothing to do.
     """
 
     name: str
@@ -31,13 +34,19 @@ class Task:
     metric: str | None = None
     networks: bool = True
     doc: str = ""
+    host: str | None = None
+    epochs: bool = True
+    tunes: str | None = None
 
 
-def task(name: str, *, metric: str | None = None, networks: bool = True) -> Callable[[Callable], Callable]:
-    """Decorator: register `run(trial, streams, keeper) -> (metrics, items)` as a task."""
+def task(
+    name: str, *, metric: str | None = None, networks: bool = True, host: str | None = None, epochs: bool = True,
+    tunes: str | None = None,
+) -> Callable[[Callable], Callable]:  # fmt: skip
+    """Decorator: register `run(trial, streams, keeper) -> (metrics, items)` as a task; see Task for the rest."""
 
     def register(run: Callable) -> Callable:
-        tasks.add(name, Task(name, run, metric, networks, run.__doc__ or ""), origin_of(run))
+        tasks.add(name, Task(name, run, metric, networks, run.__doc__ or "", host, epochs, tunes), origin_of(run))
         return run
 
     return register

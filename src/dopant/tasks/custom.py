@@ -133,7 +133,7 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     if data is not None and takes_data:
         facts = {
             "n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(data.test),
-            "resplit": not data.official_test, "classes": data.classes,
+            **data.split_facts(), "classes": data.classes,
         }  # fmt: skip
         found |= {k: v for k, v in facts.items() if k not in found}
     return found, items

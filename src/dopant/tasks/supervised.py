@@ -12,6 +12,8 @@ from .._build import cast
 from .._slots import measure
 from ..cost import ledger
 from ..errors import TrialFailed
+from ..evaluation.dimension_probe import as_metrics as dimension_metrics
+from ..evaluation.dimension_probe import dimension_probes
 from ..evaluation.gradient_probe import as_metrics, gradient_probes
 from ..recipe import Recipe
 from ..streams import Streams
@@ -28,8 +30,8 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
 
     Metrics: those of the last epoch, `test_loss` and `test_METRIC`, sizes of the splits, reads of the test set, costs
     (`cost_…`), seconds, `imitation_start_SLOT` and `imitation_end_SLOT` around distilling, `gradient_FIELD_SLOT`
-    of each circuit at random starts. Items: one row per test item with its number in the data set, the prediction and
-    each metric.
+    of each circuit at random starts, in the first replicate `dimension_FIELD_SLOT` of each swapped slot. Items: one row
+    per test item with its number in the data set, the prediction and each metric.
     """
     description = trial.description
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
@@ -43,6 +45,9 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     costs = ledger(model, data.sample(2), 2, batch=recipe.batch)
     tuned = trial.phase == "tuning"
     probed = {} if tuned else as_metrics(gradient_probes(model, streams.seed, description["swaps"]))
+    if not tuned and description["replicate"] == 0:
+        probes = dimension_probes(model, description["swaps"], data.sample, len(data.train))
+        probed |= dimension_metrics(probes)
     loop = Loop(
         model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
         protocol=description.get("protocol"), device=device, held=held_statistics(model, trained) if trained else (),
@@ -62,7 +67,7 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_test": len(data.test),
-        "resplit": not data.official_test,
+        **data.split_facts(),
         "classes": data.classes,
         "device": str(device),
     }

@@ -370,7 +370,12 @@ def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Copy `tensors_of` back, in place. TrialFailed when names or shapes are not this model's."""
+    """Copy `tensors_of` back, in place. TrialFailed when names or shapes are not this model's.
+
+    A model with `adopt_shapes(tensors)` makes room first: its shapes are known when it is fitted only.
+    """
+    if callable(adopt := getattr(model, "adopt_shapes", None)):
+        adopt(tensors)
     own = tensors_of(model)
     if set(own) != set(tensors):
         different = sorted(set(own) ^ set(tensors))

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import SlotMismatch
+from ...errors import NotDefined, SlotMismatch
+from ._parameter_choice import NEAR
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -23,6 +24,19 @@ def budget(old: nn.Module, target: nn.Module | None) -> int:
     """The trainable count to match: that of the component controlled, or of the old module where there is none (or
     where it has nothing to train)."""
     return (trainable(target) if target is not None else 0) or trainable(old)
+
+
+def count_to_match(old: nn.Module, target: nn.Module | None) -> int:
+    """`budget`; NotDefined where the component has nothing to train, or there is none and neither has the old module.
+
+    Beside a component without parameters a network of the old module's count would be the larger one.
+    """
+    of, wanted = controlled(old, target), budget(old, target)
+    if of is not None and not trainable(of):
+        raise NotDefined("nothing to match: the component has nothing to train")
+    if not wanted:
+        raise NotDefined("nothing to match: neither the component nor the old module has anything to train")
+    return wanted
 
 
 def controlled(old: nn.Module, target: nn.Module | None) -> nn.Module | None:
@@ -96,6 +110,23 @@ def nearest_width(count: Callable[[int], int], wanted: int, least: int = 1) -> i
     return max(least, least + round((wanted - count(least)) / slope))
 
 
+def other_width(count: Callable[[int], int], wanted: int, needed: bool = True) -> int:
+    """The width beside the nearest one, on the other side of `wanted`; count must be linear in the width.
+
+    NotDefined where the nearest is within a tenth (needed=False: the one beside it all the same), and where there is
+    none on the other side because the narrowest is too large already.
+    """
+    near = nearest_width(count, wanted)
+    have = count(near)
+    if needed and abs(have - wanted) <= NEAR * wanted:
+        raise NotDefined(f"not needed: width {near} has {have} trainable numbers, within a tenth of {wanted}")
+    if have > wanted and near > 1:
+        return near - 1
+    if have > wanted and needed:
+        raise NotDefined(f"there is none: the narrowest has {have} trainable numbers, and {wanted} are wanted")
+    return near + 1
+
+
 class Sized(nn.Module):
     """A control of a stated size: `describe()` says which width was chosen and how near the count came."""
 
@@ -109,6 +140,13 @@ class Sized(nn.Module):
         if have != self.wanted and self.wanted:
             line += f" ({100 * (have - self.wanted) / self.wanted:+.1f} %, the nearest whole width of at least 1)"
         return line
+
+    def unmatched(self) -> str | None:
+        """Why it is not of the count asked for: the narrowest is too large. None where it is near, or between two."""
+        have = trainable(self)
+        if self.width > 1 or have <= (1 + NEAR) * self.wanted:
+            return None
+        return f"the narrowest has {have} trainable numbers, and {self.wanted} are wanted"
 
     def extra_repr(self) -> str:
         return self.describe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...errors import SlotMismatch
+from ...errors import NotDefined, SlotMismatch
 
 NEAR = 0.1  # of the wanted count: nearer than this is matched
 
@@ -89,3 +89,20 @@ def choose(known: list[Family], wanted: int, side: str) -> Choice:
     if side == "below" or above is None:
         return below
     return below if wanted - below.count <= above.count - wanted else above
+
+
+def beside(known: list[Family], wanted: int, needed: bool = True) -> Choice:
+    """The neighbour of `wanted` on the other side from `choose(…, "nearest")`.
+
+    NotDefined where that is within a tenth (needed=False: the neighbour all the same) or there is none.
+    """
+    below, above = bracket(known, wanted)
+    if below is None and needed:
+        raise NotDefined(f"there is none: the narrowest is larger than the {wanted} trainable numbers wanted")
+    near = choose(known, wanted, "nearest" if below is not None else "above")
+    if needed and abs(near.count - wanted) <= NEAR * wanted:
+        raise NotDefined(f"not needed: {near} has {near.count} trainable numbers, within a tenth of {wanted}")
+    other = above if below is None or near.count <= wanted else below
+    if other is None:
+        raise NotDefined(f"there is none: no network here has more than {near.count} trainable numbers")
+    return other

@@ -82,7 +82,7 @@ def refuse(old: nn.Module, signature: Signature) -> str | None:
     return None
 
 
-@component("compute-matched", fills=refuse, control="same capacity")
+@component("compute-matched", fills=refuse, control="same simulation budget")
 def compute_matched(
     old: nn.Module,
     signature: Signature,

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from ...errors import NotDefined
 from ...registry import component
+from ._capacity import trainable
 
 
 @component("frozen", control="ablation")
@@ -17,6 +19,9 @@ def frozen(old: nn.Module, signature: Any, *, target: nn.Module | None = None) -
     The rest of the network trains around it: what remains of the effect needed no training of the component. The
     parameters keep their names and stay in the state. Without a component to control, the old module is frozen.
     Fills any slot. Cost: as the component, less the gradient of its parameters.
+    Raises NotDefined where the component has nothing to train.
     """
+    if target is not None and not trainable(target):
+        raise NotDefined("the component has nothing to train, so frozen it is what it is")
     module = copy.deepcopy(target if target is not None else old)
     return module.requires_grad_(False)

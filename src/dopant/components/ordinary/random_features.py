@@ -12,7 +12,20 @@ from torch.nn import functional
 
 from ...lifecycle import Lifecycle
 from ...registry import component
-from ._capacity import Sized, budget, fan_in, fan_out, gather, nearest_width, refuse_dense, require_dense
+from ._anywhere import RandomFeaturesAnywhere, refuse_anywhere
+from ._capacity import (
+    Sized,
+    controlled,
+    count_to_match,
+    fan_in,
+    fan_out,
+    gather,
+    nearest_width,
+    other_width,
+    refuse_dense,
+    require_dense,
+)
+from .parameter_matched import geometry
 
 _DENSE_LIMIT = 2**23  # entries of a dense projection (32 MB); above it "auto" takes the structured one
 _SAMPLES = 512  # inputs looked at for the bandwidth
@@ -32,13 +45,12 @@ class RandomFeatures(Sized, Lifecycle):
     phase: torch.Tensor  # (width,)
     bandwidth: torch.Tensor  # ()
 
-    def __init__(self, old: nn.Module, wanted: int, projection: str):
+    def __init__(self, old: nn.Module, wanted: int, projection: str, width: int | None = None):
         super().__init__()
         self.window = _window(old)
         self.inputs = fan_in(old)
-        outputs, bias = fan_out(old), old.bias is not None
         self.wanted = wanted
-        self.width = nearest_width(lambda w: outputs * (w + bias), wanted)
+        self.width = width or nearest_width(counter(old), wanted)
         place: dict[str, Any] = {"device": old.weight.device, "dtype": old.weight.dtype}
         if projection == "auto":
             dense = self.window is not None or self.width * self.inputs <= _DENSE_LIMIT
@@ -54,7 +66,7 @@ class RandomFeatures(Sized, Lifecycle):
         phase = 2 * math.pi * torch.rand(self.width, dtype=place["dtype"])
         self.register_buffer("phase", phase.to(**place))
         self.register_buffer("bandwidth", torch.tensor(math.sqrt(self.inputs), **place))
-        self.readout = gather(old, self.width, bias)
+        self.readout = gather(old, self.width, old.bias is not None)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in) -> (..., width), or (batch, in, height, width) -> (batch, width, height', width')."""
@@ -131,7 +143,32 @@ def _window(old: nn.Module) -> dict[str, Any] | None:
     return {k: getattr(old, k) for k in ("kernel_size", "stride", "padding", "dilation")}
 
 
-@component("random-features", fills=refuse_dense, control="same capacity")
+def counter(old: nn.Module) -> Any:
+    """width -> trainable count, in the slot of a Linear or plain Conv2d."""
+    outputs, bias = fan_out(old), old.bias is not None
+    return lambda w: outputs * (w + bias)
+
+
+def _built(
+    name: str, old: nn.Module, signature: Any, projection: str, target: nn.Module | None, other: bool
+) -> nn.Module:
+    bad, dense = [], refuse_dense(old) is None
+    if projection not in ("auto", "dense", "structured"):
+        bad.append(f"{name!r}: projection is {projection!r}; expected 'auto', 'dense' or 'structured'")
+    elif projection == "structured" and not isinstance(old, nn.Linear):
+        bad.append(f"{name!r}: projection 'structured' is for Linear slots; use 'dense' or 'auto' here")
+    if dense or bad or signature is None:
+        require_dense(name, old, bad)
+    wanted, needed = count_to_match(old, target), controlled(old, target) is not None
+    if dense:
+        return RandomFeatures(old, wanted, projection, other_width(counter(old), wanted, needed) if other else None)
+    assert signature is not None
+    place = geometry(old, signature)
+    count = RandomFeaturesAnywhere.counter(place)
+    return RandomFeaturesAnywhere(old, place, wanted, other_width(count, wanted, needed) if other else None)
+
+
+@component("random-features", fills=refuse_anywhere, control="same capacity")
 def random_features(
     old: nn.Module,
     signature: Any,
@@ -141,16 +178,29 @@ def random_features(
 ) -> nn.Module:
     """Fixed random cosine features and a trained linear readout with the trainable count of the component it controls.
 
-    Fills Linear and Conv2d (there the features look at the same window and the readout is 1x1).
+    Fills Linear and Conv2d (there the features look at the same window and the readout is 1x1), and every other slot
+    of one tensor of floats in and one out, where it stands as `parameter-matched` does.
     projection: "dense", "structured" (Linear only: Hadamard and sign blocks), or "auto": structured where the dense
     matrix would have more than 8 million entries. The bandwidth is the median distance between training inputs.
-    Without a component to control, the count is the old layer's.
-    Source: Rahimi and Recht 2007; Yu et al. 2016 (structured). Raises SlotMismatch for other slots and options.
+    Without a component to control, the count is the old module's.
+    Source: Rahimi and Recht 2007; Yu et al. 2016 (structured).
+    Raises SlotMismatch for other slots and options, NotDefined for nothing to match.
     """
-    bad = []
-    if projection not in ("auto", "dense", "structured"):
-        bad.append(f"'random-features': projection is {projection!r}; expected 'auto', 'dense' or 'structured'")
-    elif projection == "structured" and isinstance(old, nn.Conv2d):
-        bad.append("'random-features': projection 'structured' is for Linear slots; use 'dense' or 'auto' here")
-    require_dense("random-features", old, bad)
-    return RandomFeatures(old, budget(old, target), projection)
+    return _built("random-features", old, signature, projection, target, False)
+
+
+@component("random-features-other-side", fills=refuse_anywhere, control="same capacity")
+def random_features_other_side(
+    old: nn.Module,
+    signature: Any,
+    *,
+    projection: Literal["auto", "dense", "structured"] = "auto",
+    target: nn.Module | None = None,
+) -> nn.Module:
+    """`random-features` with the neighbouring width, on the other side of the count that is to be matched.
+
+    Where no width comes within a tenth of the component's trainable count, the two stand on either side of it, and the
+    component must beat both. Without a component to control it is there in any case.
+    Fills, projection and cost as `random-features`. Raises NotDefined where it is not needed, or there is none.
+    """
+    return _built("random-features-other-side", old, signature, projection, target, True)

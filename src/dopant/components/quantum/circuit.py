@@ -38,7 +38,10 @@ ANSATZES: dict[str, Callable[[int], Circuit]] = {
     "real-amplitudes": lambda n: templates.real_amplitudes(n, 1),
     "su4-brickwall": lambda n: templates.su4_brickwall(n, 1),
 }
-CONTROLS = ["frozen", "bottleneck-mlp", "random-features", "linear-residual", "matched-start"]
+CONTROLS = [
+    "frozen", "bottleneck-mlp", "random-features", "linear-residual", "matched-start", "fourier-series", "unentangled",
+    "dephased", "input-treatment-only", "bounded-output-only",
+]  # fmt: skip
 
 
 class DressedCircuit(nn.Module):

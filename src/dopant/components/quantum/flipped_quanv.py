@@ -149,12 +149,15 @@ class FlippedQuanv(StateLayer, KernelConv):
 
         Made in double precision: single precision eigenvectors are off the norm by up to 1e-6, and hardly faster.
         """
-        generator = pauli_sum(doubled(self.angles))
-        if self.angles.is_complex():
+        return self._state_of(self.angles)
+
+    def _state_of(self, angles: torch.Tensor) -> torch.Tensor:
+        generator = pauli_sum(doubled(angles))
+        if angles.is_complex():
             column = torch.linalg.matrix_exp(1j * generator)[..., 0]
         else:
             column = hermitian_exp_column(generator)
-        return column.to(self.angles.dtype.to_complex())
+        return column.to(angles.dtype.to_complex())
 
     def kernel(self) -> torch.Tensor:
         return self._kernel_of(self.state())

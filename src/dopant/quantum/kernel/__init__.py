@@ -11,6 +11,6 @@ from pathlib import Path
 def engine_sources() -> str:
     """A hash of what is compiled: other sources are another kernel."""
     found = hashlib.sha256()
-    for name in ("vectors.py", "passes.py", "engine.py", "kinds.py"):
+    for name in ("vectors.py", "passes.py", "engine.py", "kinds.py", "calls.py", "tables.py"):
         found.update((Path(__file__).parent / name).read_bytes())
     return found.hexdigest()[:12]

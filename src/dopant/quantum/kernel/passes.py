@@ -10,9 +10,13 @@ from typing import Any
 
 from numba import njit
 
-from .vectors import add, at, fma, fnma, load, mul, spread, store, sub, total
+from .vectors import add, at, fma, fnma, load, mul, spread, store, sub, total, totals, width
 
-_jit: Any = njit(forceinline=True, nogil=True, error_model="numpy", cache=True)
+# called by compiled functions only: what Python would call them through takes longer to compile than they do
+ONLY: Any = {"nogil": True, "error_model": "numpy", "cache": True} | dict.fromkeys(
+    ("no_cpython_wrapper", "no_cfunc_wrapper"), True
+)
+_jit: Any = njit(forceinline=True, **ONLY)
 
 
 @_jit
@@ -159,17 +163,27 @@ def phase_shared(psi, rows, cos, sin, first):
 
 
 @_jit
-def phase_shared_back(psi, lam, rows, cos, sin, first, grad):
-    """Undo it on both; grad[first + b] += sum over samples of Im(conj(lam) psi)."""
-    for b in range(rows):
-        c, s = spread(cos[first + b]), spread(sin[first + b])
-        re, im = load(psi, b), load(psi, rows + b)
-        x, y = load(lam, b), load(lam, rows + b)
-        grad[first + b] += total(fnma(y, re, mul(x, im)))
-        store(psi, b, fnma(im, s, mul(re, c)))
-        store(psi, rows + b, fma(re, s, mul(im, c)))
-        store(lam, b, fnma(y, s, mul(x, c)))
-        store(lam, rows + b, fma(x, s, mul(y, c)))
+def phase_shared_back(psi, lam, rows, cos, sin, first, grad, work):
+    """Undo it on both; grad[first + b] += sum over samples of Im(conj(lam) psi). Uses as many rows of `work` as there
+    are lanes."""
+    together = min(width(psi.dtype.type(0)), rows)
+    for start in range(0, rows, together):
+        for k in range(together):
+            b = start + k
+            c, s = spread(cos[first + b]), spread(sin[first + b])
+            re, im = load(psi, b), load(psi, rows + b)
+            x, y = load(lam, b), load(lam, rows + b)
+            store(work, k, fnma(y, re, mul(x, im)))
+            store(psi, b, fnma(im, s, mul(re, c)))
+            store(psi, rows + b, fma(re, s, mul(im, c)))
+            store(lam, b, fnma(y, s, mul(x, c)))
+            store(lam, rows + b, fma(x, s, mul(y, c)))
+        if together == width(psi.dtype.type(0)):
+            row = (first + start) // together
+            store(grad, row, add(load(grad, row), totals(work)))
+        else:
+            for k in range(together):
+                grad[first + start + k] += total(load(work, k))
 
 
 @_jit

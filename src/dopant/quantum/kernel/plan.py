@@ -58,7 +58,10 @@ class Plan:
     scales: int
     largest: int
     order: np.ndarray
-    shapes: dict[Any, Any] = field(default_factory=dict)  # of the calls so far
+    shapes: dict[Any, Any] = field(default_factory=dict)  # of the calls so far, see tables.py
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "shapes": {}}  # tables hold addresses of this process
 
     @property
     def flops(self) -> float:
@@ -76,6 +79,11 @@ class Plan:
         """Features that gates read and the plan does not: those of phases right before a measurement."""
         read = {f for gate in self.circuit.gates for f in gate.features}
         return sorted(read - set(self.fidx.tolist()))
+
+    @functools.cached_property
+    def prepared(self) -> bool:
+        """Whether features are not taken as they come: see run.py."""
+        return self.given or bool(self.derived)
 
     @functools.cached_property
     def sampled_rows(self) -> int:

@@ -41,7 +41,7 @@ def page(answer: Any) -> str:
 def _context(answer: Any) -> dict[str, Any]:
     metric = measure_of(answer)
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
-    cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric)
+    cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
     return {
         "style": resources.files(__name__).joinpath("style.css").read_text(encoding="utf-8"),
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),

@@ -30,6 +30,9 @@ COSTS = {
         "circuits per sample, gradient",
         "what a device would run by parameter shifts for the derivatives by features and trained weights",
     ),
+    "circuit_evaluations": Column(
+        "circuits in all", "what a device would run for the whole trial: fitting, choosing its settings, testing"
+    ),
     "shots": Column(
         "shots", "of each circuit; exact: expectations, without shots", lambda v: number(v) if v else "exact"
     ),

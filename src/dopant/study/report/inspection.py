@@ -54,6 +54,9 @@ def dimension_lines(rows: Sequence[Any]) -> Iterator[str]:
         yield ""
         yield "effective dimension (rank of the outputs' Jacobian in the parameters), beside trainable numbers:"
     for row in rows:
+        if row.rank is None:
+            yield f"{row.slot}={row.component}: {row.parameters:,} parameters, not measured: {row.skipped}"
+            continue
         rank = f"{row.rank:,}" if row.exact else f"at least {row.rank:,}"
         yield f"{row.slot}={row.component}: {rank} of {row.parameters:,}, at {row.samples} training inputs"
 

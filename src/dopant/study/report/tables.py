@@ -20,6 +20,7 @@ EFFECTS = (
     "smallest_detectable", "untuned", "tier", "verdict",
 )  # fmt: skip
 TRIALS = ("trial", "cell", "level", "replicate", "phase", "status", "attempts", "reason")
+ELSEWHERE = ("cost_", "gradient_", "dimension_", "warnings")  # how columns begin that other tables show
 IDENTITY = ("cell", "role", "level")
 HIDDEN = ("cell", "role", "controls", "sentence", "of")  # columns of effects that the page shows in other ways
 
@@ -31,7 +32,7 @@ LABELS = {
     "low_joint": "95 % low, whole race", "high_joint": "95 % high, whole race",
     "smallest_detectable": "smallest detectable", "flops": "FLOPs", "flops_step": "FLOPs per step",
     "flops_declared": "FLOPs declared", "trainable": "trainable parameters",
-    "seconds_per_step": "time per step", "test_accuracy": "test accuracy",
+    "seconds_per_step": "time per step", "dimension": "effective dimension", "test_accuracy": "test accuracy",
 }  # fmt: skip
 HELP = {
     "mean": "mean over replicates of (this cell minus the one it is compared with); positive is better",
@@ -53,7 +54,9 @@ HELP = {
     "margin": "differences smaller than this count as equal; written down before the run",
     "equivalence": "whether the difference lies within the margin",
     "smallest_detectable": "the smallest true difference that so many replicates would have found",
-    "flops": "one forward pass, a sample", "flops_step": "forward and backward of a training step, a sample",
+    "dimension": "rank of the Jacobian of what fills the slot, as it starts, in its trainable parameters",
+    "flops": "one forward pass, a sample, as computed here: of circuits their simulation",
+    "flops_step": "forward and backward of a training step, a sample",
     "flops_declared": "the part of a training step that components declare because torch cannot count it",
     "untuned": "yes where the arms were not tuned alike",
     "tier": "how close to a device the evidence is",
@@ -156,7 +159,9 @@ def trials(frame: Any) -> Table:
     columns += [
         c
         for c in frame.columns
-        if c not in columns and not str(c).startswith(("cost_", "gradient_", "warnings")) and _worth(frame[c])
+        if c not in columns
+        and not str(c).startswith(("cost_", "gradient_", "dimension_", "warnings"))
+        and _worth(frame[c])
     ]
     if "reason" in columns and frame["reason"].map(lambda v: is_missing(v) or v == "").all():
         columns.remove("reason")
@@ -169,10 +174,12 @@ def _worth(series: Any) -> bool:
     return not any(isinstance(v, dict) for v in series) and bool(series.notna().any())
 
 
-def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
+def cells(costs: Any, trial_frame: Any, metric: Measure, dimensions: Any = None) -> Table | None:
     """What each cell reached (mean, SD and number of its finished trials) beside what it cost.
 
-    A cost that no cell has is left out, the tier of evidence where there is no circuit. None where there is neither.
+    First what was counted and measured here, simulation included; then what circuits would take on a device.
+    dimensions: rows of `StudyAnswer.dimensions`, told beside the trainable parameters. A cost that no cell has is left
+    out, the tier of evidence where there is no circuit. None where there is neither.
     """
     records = [] if costs is None or costs.empty else costs.to_dict("records")
     reached = _reached(trial_frame, metric.name)
@@ -181,6 +188,11 @@ def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
     if not records:
         return None
     cost_columns = [] if costs is None else [c for c in costs.columns if c not in IDENTITY and _worth(costs[c])]
+    cost_columns.sort(key=lambda c: c in circuits.COSTS)  # a stable sort: what a device would take comes last
+    ranks = _ranks(dimensions)
+    if ranks:
+        records = [record | {"dimension": ranks.get(record["cell"])} for record in records]
+        cost_columns.insert(cost_columns.index("trainable") + 1 if "trainable" in cost_columns else 0, "dimension")
     tiers = _tiers(trial_frame)
     if tiers:
         cost_columns.append("tier")
@@ -199,6 +211,19 @@ def cells(costs: Any, trial_frame: Any, metric: Measure) -> Table | None:
         shown = [Entry(score(v, metric), None if is_missing(v) else repr(float(v)), "number") for v in (mean, sd)]
         rows.append([row[0], *shown, Entry(str(n), str(n), "number"), *row[1:]])
     return Table([table.headers[0], *extra, *table.headers[1:]], rows)
+
+
+def _ranks(dimensions: Any) -> dict[str, str]:
+    """{cell: effective dimension of what fills each slot, in words}."""
+    if dimensions is None or not len(dimensions):
+        return {}
+    told: dict[str, list[str]] = {}
+    for row in dimensions.fillna({"skipped": ""}).to_dict("records"):
+        known = not is_missing(row["rank"])
+        exact = "" if not known or row["exact"] else "at least "
+        words = f"{exact}{int(row['rank']):,} of {int(row['parameters']):,}" if known else row["skipped"]
+        told.setdefault(row["cell"], []).append(f"{row['slot']}: {words if known else f'not measured: {words}'}")
+    return {cell: "; ".join(lines) for cell, lines in told.items()}
 
 
 def imitation(trial_frame: Any, cells: Any) -> Table | None:
