@@ -18,6 +18,7 @@ from dopant.datasets.source import Pool, Source
 
 REPLICATES = 10
 HEAP = torch.tensor([0, 1, 1, 0, 0, 0, 1, 1, 0, 1])
+RIVALS = ("bottleneck-mlp", "random-features", "linear-residual")
 MARGIN = 0.03  # of accuracy: what would have mattered, said before the run
 
 
@@ -38,7 +39,7 @@ class Mirage(nn.Module):
 def names():
     """The component and the data set, known only while these tests run."""
 
-    @dp.component("quantum-mirage", fills=nn.Linear, controls=["bottleneck-mlp", "random-features", "linear-residual"])
+    @dp.component("quantum-mirage", fills=nn.Linear)  # it names no control: they are made
     def quantum_mirage(old: nn.Linear, signature, *, qubits: int = 400) -> nn.Module:
         """Fixed rotations of single qubits, measured, and a trained readout."""
         return Mirage(old.in_features, old.out_features, qubits)
@@ -76,6 +77,8 @@ def test_random_features_under_a_quantum_name_are_explained_by_random_features(n
     verdict = row["verdict"].removeprefix("untuned: ")
     assert verdict.startswith("explained by "), answer.effects[["swap", "versus", "mean", "low", "high", "verdict"]]
     assert "random-features" in verdict
-    rivals = answer.trials.groupby("cell")["cost_trainable"].first()[1:]
-    assert len(rivals) == 4 and rivals.max() <= 1.1 * rivals.min()  # the swap and its controls are of one size
+    counts = answer.trials.groupby("cell")["cost_trainable"].first()
+    assert {"frozen", "matched-start", *RIVALS} <= {cell.control for cell in answer.cells if cell.control}
+    rivals = [counts["level 1"], *(counts[f"level 1, 1={name}"] for name in RIVALS)]
+    assert max(rivals) <= 1.1 * min(rivals)  # the swap and its controls of the same capacity are of one size
     assert not any("beyond the ordinary" in sentence for sentence in answer.verdicts)
