@@ -205,3 +205,17 @@ def test_simultaneous_intervals_of_two_replicates_and_of_resplit_ones():
     assert simultaneous(0.2, 0.5, 6, 1) == pytest.approx(
         (0.2 - stats.t.isf(0.025, 5) * 0.5 / math.sqrt(6), 0.2 + stats.t.isf(0.025, 5) * 0.5 / math.sqrt(6))
     )
+
+
+def test_exact_joint_flips_in_several_blocks_and_at_twenty_replicates_are_those_of_one_entry():
+    for n in (16, 20):  # 2**14 vectors of signs at a time
+        d = np.random.default_rng(n).normal(0.3, 1, n)
+        assert joint_sign_flips(d[None])[0] == pytest.approx(float(st.sign_flip_test(d)), rel=1e-12)
+
+
+def test_as_many_random_joint_flips_are_drawn_as_were_asked_for():
+    lone = np.zeros((1, 21))
+    lone[0, 4] = 0.7  # every flip is a hit
+    for draws in (1, 2**14, 20_000):
+        assert joint_sign_flips(lone, draws=draws).tolist() == [1]
+    assert joint_sign_flips(np.linspace(1, 2, 40)[None], draws=24_999).tolist() == [1 / 25_000]

@@ -285,6 +285,7 @@ def test_sign_flips_that_hold_alone_but_not_in_the_family_block_a_level_and_are_
     assert (row["p"], row["p_holm"], row["direction"]) == (2 / 128, 8 / 128, "unclear")
     assert row["replicates_needed"] == 9  # the t test needs fewer, so one more than there are
     assert "sign flips" in row["sentence"] or "sign-flip" in row["sentence"]
+    assert four("level", d)["correction"].tolist() == ["holm"] * 4
     joint = four("race", d)
     assert joint["correction"].tolist() == ["max-t"] * 4
     assert joint["p_holm"][0] <= 8 / 128
@@ -332,3 +333,38 @@ def test_items_of_arms_that_are_sums_are_the_sums_of_theirs_where_all_have_them(
     del items["b", 2]
     row = judged(data, contrast, items=items).iloc[0]
     assert row["item_error"] == pytest.approx(stats.sem(np.mean(per_item[:2], axis=0)))
+
+
+def test_a_race_without_p_values_or_with_an_unfinished_entry_has_its_rows():
+    few = four("race", around(0.5, 4, 0.1))
+    assert few["p_holm"].isna().all() and few["low_joint"].notna().all()
+    data = table(old=np.zeros(8), one=around(0.5, 8, 0.1, 1), two=around(0.4, 8, 0.1, 2))
+    data.loc[(data["arm"] == "two") & (data["replicate"] == 3), "status"] = "pending"
+    rows = judged(data, Contrast("1", "one", "old", role="race"), Contrast("2", "two", "old", role="race"))
+    assert rows["p_holm"][0] == 2 * 2.0**-7 and math.isnan(rows["p_holm"][1])  # times all entries over the finished
+
+
+def test_a_control_of_two_swaps_is_measured_once_and_each_line_has_its_own_comparison():
+    n = 12
+    data = table(
+        old=around(0, n, 0.01, 1),
+        new=around(0.5, n, 0.01, 2),
+        other=around(0.3, n, 0.01, 3),
+        plain=around(0.1, n, 0.01, 4),
+    )
+    rows = judged(data, Contrast("first", "new", "old", ("plain",)), Contrast("second", "other", "old", ("plain",)))
+    assert rows["role"].tolist() == ["level", "control", "level", "swap-versus-control", "swap-versus-control"]
+    first, second = verdicts.short(rows)
+    assert "vs control plain +0.4" in first and "vs control plain +0.2" in second
+
+
+def test_replicates_for_equivalence_allow_for_splits_of_one_pool():
+    row = difference(0.01, n=3, sd=0.1, margin=0.2, resplit=0.2)
+    assert row["equivalence"] is False
+    assert row["replicates_needed"] == st.replicates_needed(0.19, row["sd"], resplit=0.2, power=0.9, sides=1) < math.inf
+
+
+def test_a_tier_that_is_not_known_ranks_between_classical_and_exact():
+    data = table(old=np.zeros(6), new=around(0.1, 6, 0.1))
+    for other, expected in (("classical", "as given"), ("exact expectation", "exact expectation"), ("noisy", "noisy")):
+        assert judged(data, tier={"old": "as given", "new": other})["tier"][0] == expected
