@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup setup-dev demo test test-long lint bench clean
+.PHONY: setup setup-dev demo test test-long mutation lint bench clean
 
 setup: $(VENV)/.core
 setup-dev: $(VENV)/.dev
@@ -39,6 +39,12 @@ test: setup-dev
 test-long: setup-dev
 	$(BIN)/python -m pytest -m long
 
+# Some two thousand small changes to the statistics, one at a time: do the tests notice? About 15 minutes of a free core.
+mutation: setup-dev
+	$(PIP) -c constraints.txt -e '.[mutation]'
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/python tests/mutation/tally.py
+
 lint: setup-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
@@ -51,4 +57,4 @@ bench: setup-dev
 	$(BIN)/python benchmarks/circuits.py --peers dopant
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist mutants src/*.egg-info .pytest_cache .ruff_cache .hypothesis

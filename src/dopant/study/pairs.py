@@ -155,8 +155,9 @@ def measure_pair(
         p_at_most = float(st.at_most_test(got.mean, got.error, n, margin))
         if spread != "some" and speaks and not resplit:
             # All flips of d + margin and of d - margin agree: one-sided sign flips.
-            p_at_most = 2.0**-n if got.mean < margin else 1.0
-            p_equivalence = 2.0**-n if abs(got.mean) < margin else 1.0
+            # d[0], not the mean of equal numbers, which rounding may put below a margin that they lie on.
+            p_at_most = 2.0**-n if d[0] < margin else 1.0
+            p_equivalence = 2.0**-n if abs(d[0]) < margin else 1.0
     pair = [(items[cell, r], items[versus, r]) for r in names if (cell, r) in items and (versus, r) in items]
     ours, theirs = [x for x, _ in pair], [y for _, y in pair]
     by_item = item_differences(ours, theirs) if same_items or len(pair) == 1 else None
