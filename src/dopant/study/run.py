@@ -65,8 +65,8 @@ def run(
 
     study_or_design: a dp.Study, or a design with the rest as keywords (what is given replaces the study's).
     baselines: whole other models on the same splits, by name or as {"name": …, options}; or one of this process, as
-    itself: an estimator with scikit-learn's methods, or a function that makes one (see `dopant.baselines`). folds, analysis: as
-    of a dp.Study.
+    itself: an estimator with scikit-learn's methods, or a function that makes one (see `dopant.baselines`).
+    folds, analysis: as of a dp.Study.
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
