@@ -17,6 +17,11 @@ def transformed(x: torch.Tensor) -> bool:
     return type(x) not in PLAIN or _compiling() or _active() or forward_ad._current_level >= 0 or x.is_meta
 
 
+def beside_real(x: torch.Tensor) -> bool:
+    """Whether x is a fake tensor of a mode that takes real ones too, as those do on which memory is foreseen."""
+    return getattr(getattr(x, "fake_mode", None), "allow_non_fake_inputs", False)
+
+
 def several(gradient: torch.Tensor) -> bool:
     """Whether a gradient stands for many at once: `is_grads_batched=True`, jacobians with `vectorize=True`, vmap."""
-    return transformed(gradient) or _batched(gradient)
+    return (transformed(gradient) and not beside_real(gradient)) or _batched(gradient)

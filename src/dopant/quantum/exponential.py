@@ -21,7 +21,7 @@ import torch
 
 from .._threads import over_chunks
 from . import _series
-from ._transforms import several, transformed
+from ._transforms import beside_real, several, transformed
 
 
 def sinc(x: torch.Tensor) -> torch.Tensor:
@@ -92,6 +92,18 @@ def _slope_plainly(matrices: torch.Tensor, gradient: torch.Tensor) -> torch.Tens
     return (found + found.mH) / 2
 
 
+def _finite(numbers: torch.Tensor) -> tuple[torch.Tensor, bool | None]:
+    """(where they are finite, whether all are): None of fake tensors, unless somebody answers for them as the tracer
+    does by which memory is foreseen; it then follows the road of real ones."""
+    finite = torch.isfinite(numbers)
+    try:
+        return finite, bool(finite.all())
+    except RuntimeError:
+        if not beside_real(numbers):
+            raise
+        return finite, None
+
+
 def hermitian_exp(matrix: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """exp(i matrix) for Hermitian matrix (..., n, n), complex -> unitary (..., n, n) in `dtype` (its own by default).
 
@@ -101,10 +113,12 @@ def hermitian_exp(matrix: torch.Tensor, dtype: torch.dtype | None = None) -> tor
     derivatives and compilation.
     """
     dtype = dtype or matrix.dtype
-    if transformed(matrix):
+    if transformed(matrix) and not beside_real(matrix):
         return _plainly(matrix, dtype)
-    finite = torch.isfinite(torch.view_as_real(matrix.detach()))
-    if bool(finite.all()):
+    finite, whole = _finite(torch.view_as_real(matrix.detach()))
+    if whole is None:
+        return _plainly(matrix, dtype)
+    if whole:
         return _HermitianExp.apply(matrix.reshape(-1, *matrix.shape[-2:]), dtype).view(matrix.shape)
     finite = finite.flatten(-3).all(-1)[..., None, None]
     return torch.where(finite, hermitian_exp(torch.where(finite, matrix, 0), dtype), complex("nan"))
@@ -166,10 +180,12 @@ def symmetric_exp(matrix: torch.Tensor) -> torch.Tensor:
     matrix by torch.linalg.matrix_exp, which is faster there. Derivatives, transforms and matrices that are not finite
     are as for `hermitian_exp`.
     """
-    if transformed(matrix) or matrix.numel() <= _FEW:
+    if (transformed(matrix) and not beside_real(matrix)) or matrix.numel() <= _FEW:
         return _plainly(matrix, matrix.dtype.to_complex())
-    finite = torch.isfinite(matrix.detach())
-    if bool(finite.all()):
+    finite, whole = _finite(matrix.detach())
+    if whole is None:
+        return _plainly(matrix, matrix.dtype.to_complex())
+    if whole:
         return _SymmetricExp.apply(matrix.reshape(-1, *matrix.shape[-2:])).view(matrix.shape)
     finite = finite.flatten(-2).all(-1)[..., None, None]
     return torch.where(finite, symmetric_exp(torch.where(finite, matrix, 0)), complex("nan"))
@@ -198,10 +214,12 @@ class _FirstColumn(torch.autograd.Function):
 
 def hermitian_exp_column(matrix: torch.Tensor) -> torch.Tensor:
     """The first column of hermitian_exp(matrix), (..., n, n) -> (..., n), without the products for the others."""
-    if transformed(matrix):
+    if transformed(matrix) and not beside_real(matrix):
         return _plainly(matrix, matrix.dtype)[..., 0]
-    finite = torch.isfinite(torch.view_as_real(matrix.detach()))
-    if bool(finite.all()):
+    finite, whole = _finite(torch.view_as_real(matrix.detach()))
+    if whole is None:
+        return _plainly(matrix, matrix.dtype)[..., 0]
+    if whole:
         return _FirstColumn.apply(matrix)
     finite = finite.flatten(-3).all(-1, keepdim=True)
     result = _FirstColumn.apply(torch.where(finite.unsqueeze(-1), matrix, 0))

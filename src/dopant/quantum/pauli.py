@@ -14,8 +14,9 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
-from ._transforms import transformed
+from ._transforms import beside_real, transformed
 
 LETTERS = "IXYZ"
 PAULIS = {
@@ -60,8 +61,12 @@ def pauli_sum(coefficients: torch.Tensor, strings: Sequence[str] | None = None) 
         if qubits < 1 or count + 1 != 4**qubits:
             raise ValueError(f"the last axis has {count} coefficients; expected 4**n - 1 of them: 3, 15, 63, 255, …")
     if qubits <= _DENSE:
-        make = _stack.__wrapped__ if transformed(coefficients) else _stack  # a fake tensor is not for keeping
-        stack = make(qubits, None if strings is None else tuple(strings), coefficients.dtype, coefficients.device)
+        asked = qubits, None if strings is None else tuple(strings), coefficients.dtype, coefficients.device
+        if beside_real(coefficients):
+            with _disable_current_modes():  # what is kept is real, and costs a step on fakes no memory either
+                stack = _stack(*asked)
+        else:
+            stack = (_stack.__wrapped__ if transformed(coefficients) else _stack)(*asked)  # a fake one is not kept
         found = coefficients @ stack
         found = found if coefficients.is_complex() else torch.view_as_complex(found.unflatten(-1, (-1, 2)))
         return found.unflatten(-1, (2**qubits, 2**qubits))
