@@ -368,3 +368,20 @@ def test_a_tier_that_is_not_known_ranks_between_classical_and_exact():
     data = table(old=np.zeros(6), new=around(0.1, 6, 0.1))
     for other, expected in (("classical", "as given"), ("exact expectation", "exact expectation"), ("noisy", "noisy")):
         assert judged(data, tier={"old": "as given", "new": other})["tier"][0] == expected
+
+
+def test_an_unfinished_race_multiplies_p_up_to_1_and_so_what_sign_flips_can_reach():
+    flat, gain = np.array([1.0, -1.0, 1.1, -0.9, 0.9, -1.0]), around(0.5, 6, 0.1, 1)
+    data = table(old=np.zeros(6), one=gain, two=flat, three=gain)
+    data.loc[(data["arm"] == "three") & (data["replicate"] == 3), "status"] = "pending"
+    rows = judged(data, *[Contrast(arm, arm, "old", role="race") for arm in ("one", "two", "three")])
+    assert rows["p_holm"].tolist()[:2] == [1.5 * 2 * 2.0**-5, 1.0]  # 1.5 * 2**-5 = 0.047 was in reach
+    assert rows["direction"].tolist() == ["unclear", "unclear", "withheld"]
+    fewer = judged(data, Contrast("one", "one", "old", role="race"), Contrast("three", "three", "old", role="race"))
+    assert fewer["p_holm"][0] == 2 * 2.0**-5  # 0.0625 could not have been less: the t test decides
+    assert fewer["direction"][0] == "better"
+
+
+def test_identical_results_need_no_replicates_and_equal_differences_those_that_sign_flips_need():
+    identical, equal = (judged(table(old=np.zeros(3), new=np.full(3, x))).iloc[0] for x in (0.0, 0.1))
+    assert math.isnan(identical["replicates_needed"]) and equal["replicates_needed"] == 6
