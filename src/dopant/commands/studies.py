@@ -37,6 +37,7 @@ def run(
     fork: Annotated[str | None, typer.Option(help="Go on under another name, keeping what stays the same.")] = None,
 ) -> None:
     """Run a study, resume it, or let it grow: the same command each time."""
+    from ..study import look as looking
     from ..study.report.terminal import LiveProgress, table
     from ..study.request import study_of_request
     from ..study.run import run as run_study
@@ -59,6 +60,8 @@ def run(
                 f"{counts['planned']} trials planned{for_tuning(answer)}, {counts['done']} done, {left} to run by "
                 f"{count} workers; results in {answer.folder}"
             )
+            for line in looking.announced(answer, left, count):
+                console.print(line)
         else:
             console.print(f"nothing to do: all {counts['planned']} trials of {answer.folder} are finished")
 

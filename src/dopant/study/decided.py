@@ -57,10 +57,7 @@ def _plan(study: Study, roles: set[str], race: bool, fresh: int) -> dict[str, st
         "metric": _metric(study),
         "difference": "cell minus what it is compared with, replicate by replicate; positive is better",
     }
-    plan["estimand"] = (
-        "drop-in: every arm runs the host's recipe" if study.tuning is None else
-        "best against best where both arms were tuned, else drop-in; each row says which"
-    )  # fmt: skip
+    plan["estimand"] = _estimand(study)
     families = []
     if roles & {"level", "main"}:
         families.append("swaps by Holm")
@@ -89,6 +86,18 @@ def _plan(study: Study, roles: set[str], race: bool, fresh: int) -> dict[str, st
             "the leader is not run again, so it gets no verdict"
         )  # fmt: skip
     return plan
+
+
+def _estimand(study: Study) -> str:
+    if study.tunes_itself is not None:
+        return "best against best: the task tunes every arm alike"
+    if study.tuning is None:
+        return "drop-in: every arm runs the host's recipe"
+    asked = study.tuning.estimands
+    asked = study.tuning.reported()
+    if len(asked) > 1:
+        return f"{' and '.join(asked)}, each corrected apart; {asked[0]} is the primary one"
+    return "best against best where both arms were tuned, else drop-in; each row says which"
 
 
 def _metric(study: Study) -> str:

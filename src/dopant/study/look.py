@@ -10,7 +10,7 @@ from .. import registry
 from .._slots import Signature, measure, show
 from .._swap import slot_problem, why_not
 from ..cost import forward_flops
-from ..errors import ConfigError
+from ..errors import ConfigError, DopantError
 from ..evaluation.dimension_probe import WORK
 from ..streams import Streams
 from . import plan as planning
@@ -24,6 +24,25 @@ from .gradients import gradients as gradients
 from .settle import settled as settled
 
 UNASKED = WORK  # FLOPs that are spent on an effective dimension that nobody asked for
+
+
+WORTH_IT, MANY = 40, 60  # trials from which a run is long enough to be foretold; cells above which that takes long
+
+
+def announced(answer: Any, left: int, workers: int) -> list[str]:
+    """How long the trials that are left will take, said before they start; nothing for few of them, or where no step
+    can be taken first. Cost: a dry step of each cell."""
+    from .report.inspection import forecast_lines
+
+    if left < WORTH_IT:
+        return []
+    if len(answer.cells) > MANY:
+        return ["`dopant inspect` foretells how long that many cells take"]
+    try:
+        whole = forecast(answer.config, out=answer.folder, workers=workers)
+    except DopantError:
+        return []
+    return [line for line in forecast_lines(whole) if "still to run" in line]
 
 
 def look(study: Study) -> list[dict[str, Any]]:
