@@ -172,11 +172,12 @@ def test_a_fresh_copy_alone_explains_but_proves_nothing():
         ]  # fmt: skip
         asked = [c for c in contrasts if c.cell in {row["arm"] for row in rows}]
         asked = [replace(c, controls=tuple(n for n in c.controls if n in {row["arm"] for row in rows})) for c in asked]
-        found = verdicts.effects(pd.DataFrame(rows), asked, metric="test_accuracy", margin=0.01)
+        kinds = {copy: "ablation", f"{cell}, head=low-rank": None}
+        found = verdicts.effects(pd.DataFrame(rows), asked, metric="test_accuracy", margin=0.01, kinds=kinds)
         return found.loc[found["swap"] == cell, "verdict"].iloc[0]
 
     assert verdict(swap=0.9, host=0.8, copy=0.8) == (
-        "cannot tell: better than the host and than a fresh copy of it, but no other control stood there"
+        "cannot tell: better than the host, but only ablations stood beside it, and no ordinary module"
     )
     assert verdict(swap=0.9, host=0.8, copy=0.9) == "explained by head=fresh-copy"
     assert verdict(swap=0.9, host=0.8, copy=0.8, rank=0.8) == "beyond the ordinary"

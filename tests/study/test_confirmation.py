@@ -199,9 +199,10 @@ def test_the_leader_is_not_judged_by_the_replicates_that_chose_it_and_the_others
     assert "by max-|t| over joint flips across 3 entries" in found.loc["two", "sentence"]
 
 
-def test_the_leader_may_be_one_that_was_chosen_before():
+def test_neither_the_leader_that_was_chosen_before_nor_what_leads_since_is_judged_by_what_put_it_ahead():
     found = judged(table(12, old=0, one=0.05, two=0.03, three=0), leader="two")
-    assert found.loc["two", "verdict"] == verdicts.LEADS and found.loc["one", "verdict"] != verdicts.LEADS
+    assert found.loc["two", "verdict"] == found.loc["one", "verdict"] == verdicts.LEADS
+    assert found.loc["three", "verdict"] != verdicts.LEADS
 
 
 def test_six_replicates_reach_significance_whatever_the_number_of_entries():

@@ -171,7 +171,7 @@ def test_below_six_replicates_there_is_no_p():
     few, _ = judged(table(5, old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
     assert few[["p", "p_holm", "p_equivalence"]].isna().all(axis=None)
     assert (few["p_floor"] == 0.0625).all()
-    assert "Too few replicates for a p value" in few["sentence"][0]
+    assert "Too few replicates for a sign-flip p value" in few["sentence"][0]
     six, row = judged(table(6, old=0, new=0.05, plain=0.01, linear=0.02), margin=0.005)
     assert row["p"] == row["p_floor"] == row["p_holm"] == 2.0**-5
     assert six["p_holm"].notna().sum() == 1

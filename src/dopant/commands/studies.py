@@ -71,6 +71,8 @@ def run(
             command=["dopant", *sys.argv[1:]], progress=progress, before_start=announce,
         )  # fmt: skip
     console.print(table(answer))
+    for note in answer.notes:
+        print(f"note: {note}")
     if answer.counts["failed"]:
         raise typer.Exit(3)
 

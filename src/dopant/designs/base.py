@@ -164,7 +164,10 @@ def controls_of(added: Mapping[str, Spec], wanted: Any) -> list[tuple[list[str],
             text = f"none is made for {name!r}, which fills several slots together; let it name controls of its own"
             found.append((slots, "", text))
         for control in names:
-            if control not in components:
+            plain = all(set(added[slot]) <= {"component", "mix"} for slot in slots)
+            if control == name and plain:  # it would be equal to itself, and so explain itself
+                found.append((slots, control, f"{control!r} is the component itself, which is no control of it"))
+            elif control not in components:
                 found.append((slots, control, f"control {control!r} of {name!r} is not registered"))
             else:
                 found.append((slots, control, None))

@@ -54,6 +54,7 @@ class Entries:
             made += [
                 Cell(f"{entry.name}, {entry.slot}={name}", 1, {entry.slot: spec}, "control", name, kind)
                 for name, spec, kind in entry.more
+                if name not in {cell.control for cell in made}
             ]
         return [Cell(entry.name, 1, swaps), *made], why_not
 

@@ -99,8 +99,9 @@ class Ladder:
             for variant in (v for v in self.variants if v.level == number):
                 cell_name = f"{name}, {variant.name}"
                 cells.append(Cell(cell_name, number, {**swaps, **variant.swaps}, "variant"))
-                # Stand-ins for the slot are the variant's too; an ablation is of the level's own component only.
-                shared = tuple(c.name for c in cells if c.name in beside and c.control_kind != "ablation")
+                # Stand-ins for the slot are the variant's too; an ablation or a surrogate is of its own component only.
+                own = ("ablation", "surrogate")
+                shared = tuple(c.name for c in cells if c.name in beside and c.control_kind not in own)
                 contrasts.append(Contrast(variant.name, cell_name, below, shared, "variant", tuple(why_not)))
         return cells, contrasts
 

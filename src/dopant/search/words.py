@@ -80,14 +80,15 @@ def notes(
             f"{float(np.sqrt(np.mean(np.square(errors)))):.2g}, at most {worst:+.2g}."
         )
     found.append(
-        "The choice is by validation alone, so the chosen one's validation score is on average too high; its test "
-        "score is not, by this choice. Every finished trial reads the test set once; here only the chosen one's is told"
+        "The choice is by validation alone, so the chosen one's validation score is on average too high"
+        + ("; its test score is not, by this choice" if answer.resplit() is None else "")
+        + ". Every finished trial reads the test set once; here only the chosen one's is told"
         + (f" (the page in {further.folder} shows those of all)." if further is not None else ".")
     )
     if answer.resplit() is not None:
         found.append(
             "Each replicate draws its own split of one pool, so the choice was made with items that other replicates "
-            "test on."
+            "test on: its test score is on average too high as well, by an amount that is not known."
         )
     found += [f"Left out: {line}." for line in skipped[:5]]
     if len(skipped) > 5:
@@ -124,7 +125,7 @@ def number(value: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" (95 %: {low:.4g} to {high:.4g})"
+    return "" if math.isnan(low) else f" (95 % t interval, not cut at the ends of a scale: {low:.4g} to {high:.4g})"
 
 
 def label(space: Space, column: Column) -> str:

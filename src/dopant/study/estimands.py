@@ -6,13 +6,13 @@ Each has its own contrasts, between its own cells, and its own Holm families; on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..designs import Cell, Contrast
 from . import tuning
-from .search import BEST, SUFFIX
+from .search import BEST, SHARED, SUFFIX
 from .tuned import edge_words, edges_told
 
 if TYPE_CHECKING:
@@ -74,10 +74,22 @@ def contrasts_of(study: Study, contrasts: Sequence[Contrast], cells: Sequence[Ce
     """Best against best: those between tuned arms. Drop-in: all, with every tuned network's cell under the study's
     recipe in its place."""
     if estimand == BEST:
-        tuned = {cell.name for cell in cells if tuned_cell(study, cell)}
-        return [c for c in contrasts if arms_of(c) <= tuned]
+        tuned = {cell.name: _searched(study, cell) for cell in cells if tuned_cell(study, cell)}
+        return [c for c in contrasts if arms_of(c) <= tuned.keys() and _alike(tuned[arm] for arm in arms_of(c))]
     names = {cell.name for cell in cells if cell.drop_in}
     return [_dropped_in(contrast, names) for contrast in contrasts]
+
+
+def _searched(study: Study, cell: Cell) -> frozenset[str] | None:
+    """What of the recipe is searched for a network; None for a baseline, which has a space of its own."""
+    if cell.baseline is not None:
+        return None
+    return frozenset(d.key for d in tuning.space_of(study, cell) if d.key in SHARED)
+
+
+def _alike(searched: Iterable[frozenset[str] | None]) -> bool:
+    """Whether arms were tuned in the same things: one whose rate the design sets is at no best of its own."""
+    return len({keys for keys in searched if keys is not None}) < 2
 
 
 def arms_of(contrast: Contrast) -> set[str]:

@@ -68,6 +68,7 @@ class Effect:
     share: bool
     resplit: float
     differences: np.ndarray = field(repr=False, compare=False)
+    left_out: bool = False
     family: int = 1
     correction: str = ""
     reach: float = 1.0
@@ -158,6 +159,8 @@ def measure_pair(
             # d[0], not the mean of equal numbers, which rounding may put below a margin that they lie on.
             p_at_most = 2.0**-n if d[0] < margin else 1.0
             p_equivalence = 2.0**-n if abs(d[0]) < margin else 1.0
+    if (a_failed & b_failed & both).any():  # two failures are alike, which is no equivalence of what was asked about
+        p_equivalence = p_at_most = math.nan
     pair = [(items[cell, r], items[versus, r]) for r in names if (cell, r) in items and (versus, r) in items]
     ours, theirs = [x for x, _ in pair], [y for _, y in pair]
     by_item = item_differences(ours, theirs) if same_items or len(pair) == 1 else None
@@ -175,7 +178,7 @@ def measure_pair(
         p=float(st.sign_flip_test(d)) if speaks else math.nan, p_floor=st.smallest_p(n) if n >= 2 else math.nan,
         p_equivalence=p_equivalence if speaks else math.nan,
         equivalence=None if math.isnan(margin) else bool(not incomplete and p_equivalence <= st.ALPHA),
-        at_most=bool(not incomplete and p_at_most <= st.ALPHA),
+        at_most=bool(not incomplete and p_at_most <= st.ALPHA), left_out=complete_cases,
         smallest_detectable=float(st.smallest_detectable(got.sd, n, resplit=resplit)) if spread == "some" else math.nan,
         spread=spread, resplit=resplit, **settings,
     )  # fmt: skip

@@ -67,22 +67,24 @@ def contrasts(study: Study) -> list[Contrast]:
     Not so what was made for any component and means nothing for this one: `undefined_controls` has it.
     """
     missing, quiet = study.unbuildable, undefined_controls(study)
-    found = [
-        replace(
-            contrast,
-            controls=tuple(name for name in contrast.controls if name not in missing),
-            missing_controls=(
-                *contrast.missing_controls,
-                *(missing[name].removeprefix(UNDEFINED) for name in contrast.controls if name in missing.keys() - quiet)
-            ),
-        )
-        for contrast in study.design.contrasts(study.controls)
-        if contrast.cell not in missing
-    ]  # fmt: skip
+    found = []
+    for contrast in study.design.contrasts(study.controls):
+        if contrast.cell in missing:
+            continue
+        own = {name: unshared(contrast.cell, name) for name in contrast.controls}
+        there = tuple(name for name, key in own.items() if name not in missing and key not in missing)
+        gone = [missing[n].removeprefix(UNDEFINED) for n in contrast.controls if n in missing.keys() - quiet]
+        gone += [missing[key] for key in own.values() if key in missing]
+        found.append(replace(contrast, controls=there, missing_controls=(*contrast.missing_controls, *gone)))
     for baseline in study.baselines:
         name = baseline_cell(baseline).name
         found += [Contrast(name, name, reference, role="baseline") for reference in study.design.references()]
     return found
+
+
+def unshared(cell: str, control: str) -> str:
+    """How `Study.unbuildable` calls a level's control of the same capacity that a variant of it cannot share."""
+    return f"{control}, for {cell}"
 
 
 def undefined_controls(study: Study) -> dict[str, str]:

@@ -146,6 +146,11 @@ def notes_of(study: Study, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["analysis.confirm = 0: the leader of the race was not run again, so it gets no verdict."]
     ended, best = over(study, rows), leader(study, rows)
     if best is None and ended:
+        found = [_mean(study, entry, rows) for entry in race]
+        if not any(math.isfinite(mean) for mean in found):
+            return [
+                "The old module, or every entry of the race, has a trial without a score, so no leader can be chosen."
+            ]
         return ["No entry of the race did better than the old module on average, so none was run again."]
     if best is None:
         return [f"The race is not over; its leader will be run again on {fresh} fresh replicates."]

@@ -241,6 +241,10 @@ class StudyAnswer(Answer):
             "tier": {called[c]: v for c, v in self._tier().items() if c in called},
             "items": None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
             "same_items": self.resplit() is None and not self.fresh_items(),
+            "kinds": {
+                called[c.name]: registry.components.get(c.control).control
+                for c in self.cells if c.name in called and c.control in registry.components
+            },
         }  # fmt: skip
         return estimands.effects(self, self._scores(phase, column, called), verdicts.effects, settings, given)
 

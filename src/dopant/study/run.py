@@ -221,7 +221,7 @@ def _execute(
     def tell(rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
         progress.update(rows, whole_counts(study, counts, rows))
 
-    on_poll = tell if progress is not None else None
+    on_poll = tell if progress else None
     if in_process(study):
         from .worker import work_here
 
@@ -362,11 +362,13 @@ def check(
             [f"the host does not take data set {data.name!r}, with samples {shapes[0] if shapes else 'of no tensors'};"
              " another is named by data=… or --data", *error.problems]
         ) from None  # fmt: skip
+    counts: dict[str, dict[str, int]] = {}
     fine: dict[str, dict[str, int] | None] = {}  # what fits, fits in every cell that has the same network
     for cell in cells:
         asked = due is None or cell.name in due  # finished cells need no memory any more
         key = planning.build_key(study, cell) + ("" if asked else " finished")
         if key in fine:
+            counts[cell.name] = counts.get(key, {})
             need = fine[key]
             _keep(needs, cell.name, need)
             continue
@@ -395,6 +397,9 @@ def check(
             errors += found
         if not found:
             fine[key] = need
+            counts[cell.name] = counts[key] = _trainable(filled, cell.swaps)
+    if not errors:
+        unbuildable |= _unshared(study, counts)
     if errors:
         raise together(list({str(error): error for error in errors}.values()))
     if data is None:
@@ -414,6 +419,35 @@ def _unmatched(filled: Any, cell: designs.Cell) -> list[str]:
     slots = [slot for slot, spec in cell.swaps.items() if spec["component"] == cell.control]
     told = [(slot, getattr(m, "unmatched", None)) for slot in slots for m in filled.get_submodule(slot).modules()]
     return [f"slot {slot!r}: {why}" for slot, ask in told if callable(ask) and (why := ask())]
+
+
+def _trainable(model: Any, swaps: Mapping[str, Any]) -> dict[str, int]:
+    """{slot: trainable numbers of what fills it}."""
+    names = dict(model.named_modules(remove_duplicate=False))
+    return {
+        slot: sum(p.numel() for n in slot.split("+") for p in names[n].parameters() if p.requires_grad)
+        for slot in swaps
+        if all(n in names for n in slot.split("+"))
+    }
+
+
+def _unshared(study: Study, counts: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Why a variant does not share a level's control of the same capacity: it was matched to another count."""
+    cells, found = {cell.name: cell for cell in planning.cells(study)}, {}
+    for contrast in study.design.contrasts(study.controls):
+        if contrast.role != "variant" or contrast.cell not in cells:
+            continue
+        for name in contrast.controls:
+            cell = cells.get(name)
+            if cell is None or cell.control_kind != "same capacity":
+                continue
+            slots = [s for s, spec in cell.swaps.items() if spec.get("component") == cell.control]
+            mine, its = (sum(counts.get(n, {}).get(s, 0) for s in slots) for n in (contrast.cell, name))
+            if abs(mine - its) > 0.1 * mine + 1:
+                found[planning.unshared(contrast.cell, name)] = (
+                    f"{cell.control}: it has {its:,} trainable numbers where {contrast.swap} has {mine:,}"
+                )
+    return found
 
 
 def higher_is_better(study: Study) -> bool:

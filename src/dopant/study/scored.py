@@ -29,7 +29,7 @@ def higher_is_better_of(name: str) -> bool:
             return registry.metrics.get(known).higher_is_better
     if {"nll", "ppl", "rmse", "wer", "cer", "fid"} & set(name.lower().replace("-", "_").split("_")):
         return False
-    return not any(word in name for word in ("loss", "error", "mse", "mae", "perplexity"))
+    return not any(word in name.lower() for word in ("loss", "error", "mse", "mae", "perplexity", "brier", "deviance"))
 
 
 def metric_of(study: Study, rows: Iterable[Mapping[str, Any]]) -> tuple[str, str, bool]:

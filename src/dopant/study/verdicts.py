@@ -14,7 +14,8 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 4. A better swap is compared with each of its controls by the paired difference swap - control, unadjusted, because all
    must be beaten (intersection-union): better than every one (95 % interval above zero) is *beyond the ordinary*; at
    most the margin better than one (one-sided t test at 5 %), or worse than it (95 % interval), is *explained by* it.
-   A fresh copy of the old module, the control of mixing, explains but does not prove: another must be beaten too.
+   Ablations (a fresh copy of the old module among them) explain but do not prove: what is no ablation must be beaten
+   too, or nothing is *beyond the ordinary*.
    Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
 5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
    where replicates re-split one pool. An interval without finite ends decides nothing.
@@ -44,7 +45,6 @@ import pandas as pd
 
 from ..designs import Contrast
 from ..designs.entries import HOST
-from ..designs.mixing import SELF
 from ..errors import ConfigError
 from . import statistics as st
 from .joint import joint_sign_flips, simultaneous
@@ -87,6 +87,7 @@ def effects(
     same_items: bool | None = None,
     leader: str | None = None,
     complete_cases: bool = False,
+    kinds: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """One row an effect, in the order of `contrasts`; then simple effects of those that depend on another factor (role
     "simple", `of`: that main effect), and each swap minus each control (role "swap-versus-control").
@@ -104,6 +105,7 @@ def effects(
     tuned: whether the arms chose their learning rate, of all or {arm: …}; an effect is untuned where one did not.
     estimand: None is "best against best" where both arms were tuned, else "drop-in".
     leader: of a race, the entry (its cell) that was chosen to be run again; None: the one that leads.
+    kinds: {arm: which kind of control it is}; "ablation" alone proves nothing ordinary wrong. Others count as ordinary.
     complete_cases: leave the pairs of failed trials out instead of scoring or awaiting them (a sensitivity analysis).
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
@@ -140,6 +142,7 @@ def effects(
 
     contrasts = _with_controls(contrasts)
     add_sums(contrasts)
+    ablations = frozenset(arm for arm, kind in (kinds or {}).items() if kind == "ablation")
     labels = {name: name for c in contrasts for name in c.controls}
     labels |= {c.cell: c.swap for c in contrasts if c.role == "control"}
     rows = [
@@ -152,7 +155,7 @@ def effects(
         beside = [measure(row.swap, row.cell, control, "swap-versus-control") for control in row.controls]
         beside = [_judged(_directed(b), labels) for b in beside]
         comparisons += beside
-        final.append(_judged(replace(_directed(row), against=tuple(beside)), labels))
+        final.append(_judged(replace(_directed(row), against=tuple(beside)), labels, ablations))
     owners = _dependences(final, contrasts)
     final = _depending(final, owners)
     asked = [s for c in contrasts if c.swap in owners for s in c.simple if set(s.of[1:]) & set(owners[c.swap])]
@@ -296,11 +299,12 @@ def _with_leader(rows: list[Effect], leader: str | None) -> list[Effect]:
     """The rows, the leader of a race of two or more marked: what was picked for its score is over-stated by it."""
     race = [row for row in rows if row.role == RACE]
     ahead = [row for row in race if row.replicates and not row.incomplete and row.mean > 0]
-    if leader is None and ahead:
-        leader = max(ahead, key=lambda row: row.mean).cell
+    best = max(ahead, key=lambda row: row.mean).cell if ahead else None
     if len(race) < 2:
         return rows
-    return [replace(row, chosen=len(race)) if row.role == RACE and row.cell == leader else row for row in rows]
+    # what has come to lead since the leader was chosen is over-stated as well
+    marked = {leader, best} - {None}
+    return [replace(row, chosen=len(race)) if row.role == RACE and row.cell in marked else row for row in rows]
 
 
 def _directed(row: Effect) -> Effect:
@@ -351,11 +355,11 @@ def _least(row: Effect) -> int:
     return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.reach <= st.ALPHA)
 
 
-def _judged(row: Effect, labels: Mapping[str, str]) -> Effect:
+def _judged(row: Effect, labels: Mapping[str, str], ablations: frozenset[str] = frozenset()) -> Effect:
     """The row with its verdict in words: the truth table."""
     prefix = "estimate: " if row.replicates < ESTIMATE_BELOW else ""
     prefix += "untuned: " if row.untuned else ""
-    word, needed = _compared(row) if row.role in COMPARED else _truth(row, labels)
+    word, needed = _compared(row) if row.role in COMPARED else _truth(row, labels, ablations)
     return replace(row, verdict=prefix + word, replicates_needed=needed)
 
 
@@ -371,7 +375,7 @@ def _compared(row: Effect) -> tuple[str, float]:
     return "cannot tell", row.replicates_needed
 
 
-def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
+def _truth(row: Effect, labels: Mapping[str, str], ablations: frozenset[str]) -> tuple[str, float]:
     """(words, replicates needed) of a level or variant."""
     if row.direction == "withheld":
         return "cannot tell", math.nan
@@ -392,9 +396,9 @@ def _truth(row: Effect, labels: Mapping[str, str]) -> tuple[str, float]:
     if explains:
         return "explained by " + _listed([labels[c.versus] for c in explains]), math.nan
     unbeaten = [c for c in row.against if c.direction != "better"]
-    if not unbeaten and all(labels[c.versus].endswith(f"={SELF}") for c in row.against):
-        # what a second copy of the old module does not do may yet be done by any other ordinary module
-        return f"cannot tell: {_ahead(row)} and than a fresh copy of it, but no other control stood there", math.nan
+    if not unbeaten and ablations.issuperset(c.versus for c in row.against):
+        # what lacks a part of the component does less; an ordinary module, which has none of it, may yet do the same
+        return f"cannot tell: {_ahead(row)}, but only ablations stood beside it, and no ordinary module", math.nan
     if not unbeaten:
         return "beyond the ordinary", math.nan
     names = _listed([labels[c.versus] for c in unbeaten])

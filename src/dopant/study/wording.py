@@ -22,11 +22,16 @@ def sentence(row: Effect, labels: Mapping[str, str]) -> str:
 
     labels: how a control's cell is called.
     """
-    parts = [f"{row.verdict}: {_opening(row, labels)}"]
+    parts = [f"{_alone(row.verdict)}: {_opening(row, labels)}"]
     if row.role in JUDGED:
         parts += _reasons(row, labels)
     parts += [*_uncertain(row), *_caveats(row)]
     return " ".join(part if part.endswith((".", "?")) else part + "." for part in parts if part)
+
+
+def _alone(verdict: str) -> str:
+    """`worse than` -> `worse`: before a colon, and a name that it is not said of, nothing may hang in the air."""
+    return verdict.removesuffix(" than").removesuffix(" to")
 
 
 def amount(value: float, row: Effect, *, signed: bool = False) -> str:
@@ -163,10 +168,12 @@ def _caveats(row: Effect) -> list[str]:
             + (", so the interval decides" if row.spread == "some" else "")
         )
     if 1 < row.replicates < P_FROM and row.role in JUDGED:
-        parts.append(f"Too few replicates for a p value, which needs {P_FROM}")
+        parts.append(f"Too few replicates for a sign-flip p value, which needs {P_FROM}")
     if row.failed:
         trials = f"{row.failed} trial{'s' if row.failed > 1 else ''} failed"
-        if row.unscored and row.failure_value is None:
+        if row.left_out:
+            parts.append(f"{trials} and {'is' if row.failed == 1 else 'are'} left out here")
+        elif row.unscored and row.failure_value is None:
             parts.append(f"{trials} and cannot be scored, because no failure value was declared")
         elif row.unscored:
             parts.append(f"{trials} and this metric has no score for failure")
@@ -200,7 +207,8 @@ def line(row: Mapping[str, Any], nearest: Mapping[str, Any] | None) -> str:
     share = " percentage points" in row["sentence"]  # the sentence knows the metric's unit
     total = row["replicates"] + row["incomplete"]
     n = f"n={row['replicates']}" + (f" of {total}" if row["incomplete"] else "")
-    verdict, less = row["verdict"], re.sub("better than the (level below|host), but ", "", row["verdict"])
+    verdict = _alone(row["verdict"])
+    less = re.sub("better than the (level below|host), but ", "", verdict)
     own = _bracketed(row, share) if row["replicates"] else ""
 
     def written(words: str, cut: int, control: str) -> str:

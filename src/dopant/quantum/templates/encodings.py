@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 
-from ...errors import ConfigError
+from ...errors import ConfigError, DoesNotFit
 from .. import _checks
 from ..angles import feature
 from ..circuit import Circuit
 from ._patterns import axis as axis_of
 from ._patterns import repetitions
+
+MOST_AMPLITUDE_QUBITS = 24
 
 
 def angle_encoding(n: int, axis: str = "y", first: int = 0) -> Circuit:
@@ -48,6 +50,9 @@ def amplitude_encoding(of: Any, features: int | None = None, first: int = 0, *, 
         start = _checks.whole(first)
         if start is None or start < 0:
             raise ConfigError(f"amplitude_encoding: first={first!r}; take the number of a column, from 0 on")
+        if n > MOST_AMPLITUDE_QUBITS:
+            raise DoesNotFit(f"amplitude_encoding: {n} qubits have 2^{n} amplitudes, each an angle of its own; at most "
+                             f"{MOST_AMPLITUDE_QUBITS} qubits are encoded so")  # fmt: skip
         c, many = Circuit(n), repetitions(1 << n if features is None else features, "amplitude_encoding: features")
         return c.amplitude_encoding(range(start, start + many), pad=pad, normalise=normalise)
     if features is not None or first != 0 or pad != 0.0 or normalise is not True:

@@ -34,7 +34,7 @@ KINDS = (
     Kind("explained", "◆", "explained by",
          "better than the level below, but a named control does as well within the margin, or better"),
     Kind("same", "=", "no difference", "equal to the level below within the margin written down before the run"),
-    Kind("unclear", "?", "cannot tell", "the replicates do not decide; more of them would"),
+    Kind("unclear", "?", "cannot tell", "the replicates do not decide; the sentence says how many would"),
     Kind("worse", "▼", "worse", "worse than the level below"),
 )  # fmt: skip
 NO_VERDICT = Kind("none", "·", "no verdict", "nothing was judged")
