@@ -43,7 +43,7 @@ class Mixing(Entries):
             object.__setattr__(self, "component", spec)
         except ConfigError as error:
             problems += [f"design.component: {p}" for p in error.problems]
-        given = list(self.shares) if isinstance(self.shares, (list, tuple)) else [self.shares]
+        given: list[Any] = list(self.shares) if isinstance(self.shares, (list, tuple)) else [self.shares]
         wrong = [d for d in given if isinstance(d, bool) or not isinstance(d, (int, float)) or not 0 <= d <= 1]
         problems += [f"design.shares: {d!r} is no number from 0 to 1" for d in wrong]
         if not wrong:

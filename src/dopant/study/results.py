@@ -242,7 +242,7 @@ class StudyAnswer(Answer):
             "items": None if items is None else {(called[c], r): v for (c, r), v in items.items() if c in called},
             "same_items": self.resplit() is None and not self.fresh_items(),
             "kinds": {
-                called[c.name]: registry.components.get(c.control).control
+                called[c.name]: registry.components.get(str(c.control)).control
                 for c in self.cells if c.name in called and c.control in registry.components
             },
         }  # fmt: skip
