@@ -125,11 +125,14 @@ class CircuitLayer(nn.Module):
         }
 
     def flops(self, batch: int) -> dict[str, dict[str, float]]:
-        """What the compiled kernel does, which no counter sees; the torch path's work is counted like any other."""
+        """What the compiled kernel does, which no counter sees; the torch path's work is counted like any other.
+
+        Its kind is that of matrix products: rotations in registers, several to each number that is loaded, and not the
+        one operation a number that is bound by memory."""
         if self.runner.plan is None or self.weights.device.type != "cpu" or self.weights.dtype not in DTYPES:
-            return {"forward": {"elementwise": 0.0}, "backward": {"elementwise": 0.0}}
+            return {"forward": {"products": 0.0}, "backward": {"products": 0.0}}
         forward = self.runner.plan.flops * batch
-        return {"forward": {"elementwise": forward}, "backward": {"elementwise": 3.0 * forward}}
+        return {"forward": {"products": forward}, "backward": {"products": 3.0 * forward}}
 
     def extra_repr(self) -> str:
         c = self.circuit
