@@ -52,6 +52,20 @@ def test_two_failures_are_alike_and_no_equivalence():
     assert "no difference" not in judged(lost, Contrast("new", "new", "old"))["verdict"]
 
 
+def test_a_constant_difference_of_scores_in_single_precision_has_no_spread():
+    old = np.array([0.9, 0.85, 0.95])
+    scores = {"old": old, "new": old + 1 / 360, "control": old}
+    data = pd.DataFrame(
+        [
+            {"arm": arm, "replicate": r, "value": float(np.float32(value)), "status": "done"}
+            for arm, values in scores.items()
+            for r, value in enumerate(values)
+        ]
+    )
+    row = judged(data, Contrast("new", "new", "old", ("control",)))
+    assert np.isnan(row["low"]) and row["verdict"].startswith("estimate: cannot tell")
+
+
 @pytest.mark.parametrize("name", ["MSE", "Loss", "Test Loss", "Error rate", "val_MAE", "Perplexity", "brier"])
 def test_a_metric_that_is_better_when_lower_is_known_whatever_its_capitals(name):
     assert not higher_is_better_of(name)

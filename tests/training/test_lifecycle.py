@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from keepers import MemoryKeeper, Stopped
@@ -47,6 +49,23 @@ class Whitening(nn.Module, dp.Lifecycle):
 
     def forward(self, x):
         return x - self.mean
+
+
+def test_fresh_batch_normalisation_goes_by_the_batches_that_prepare_what_stands_behind_it():
+    torch.manual_seed(0)
+    x = 0.1 * torch.randn(64, 6) + 3
+    host = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4))
+    model = dp.swap(host, {"3": "random-features"}, x[:4], seed=0)
+    before = {name: b.clone() for name, b in model[1].named_buffers()}
+    lifecycle_calls.prepare(model, [x], dp.Streams(0))
+    assert all(torch.equal(b, before[name]) for name, b in model[1].named_buffers()) and model.training
+    training = host.train()[:3](x).detach()  # what the first step will see, and a second oracle of the median distance
+    distances = torch.cdist(training, training)[~torch.eye(64, dtype=bool)]
+    assert float(model[3].bandwidth) == pytest.approx(float(distances.median()), rel=0.02)
+    trained = copy.deepcopy(model)
+    trained[1].num_batches_tracked.fill_(7)  # has averages of its own, as of a checkpoint: they are what it goes by
+    lifecycle_calls.prepare(trained, [x], dp.Streams(0))
+    assert float(trained[3].bandwidth) != pytest.approx(float(distances.median()), rel=0.5)
 
 
 def test_prepare_is_called_once_with_the_inputs_that_reach_the_component(digits):

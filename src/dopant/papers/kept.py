@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..study.answer import write_text
 
-SHOWN = ("level", "main", "race", "confirmed", "interaction", "variant", "baseline", "swap-versus-control")
+SHOWN = ("level", "main", "race", "confirmed", "interaction", "simple", "variant", "baseline", "swap-versus-control")
 """Roles of effects that the page lists; measured.toml has all."""
 
 

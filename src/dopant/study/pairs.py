@@ -194,5 +194,7 @@ def _clean(d: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     rounding = 8 * np.finfo(float).eps * np.maximum(np.abs(a), np.abs(b))
     d = np.where(np.abs(d) <= rounding, 0.0, d)
     sharpest = np.argmin(rounding)
-    same = np.abs(d - d[sharpest]) <= rounding + rounding[sharpest]
+    # scores may have been rounded to single precision before: what varies by no more than that does not vary
+    single = 4 * np.finfo(np.float32).eps * np.maximum(np.abs(a), np.abs(b))
+    same = np.abs(d - d[sharpest]) <= rounding + rounding[sharpest] + single
     return np.full_like(d, d[sharpest]) if same.all() else d

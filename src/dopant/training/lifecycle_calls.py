@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from ..errors import TrialFailed
@@ -83,7 +85,9 @@ def predict(model: nn.Module, outputs: Any) -> Any:
 def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
     """Give each participant the inputs that reach it on `batches`, in eval mode and without gradient.
 
-    One pass a participant, in network order, so that a later one sees an earlier one prepared.
+    One pass a participant, in network order, so that a later one sees an earlier one prepared. Batch normalisation that
+    has seen no batch yet normalises by these batches, as it will in the first steps: its running averages are still
+    those of no data, and what stands behind it would be prepared for inputs of another size. No average moves.
     """
     for module in participants(model).values():
         if type(module).prepare is Lifecycle.prepare:
@@ -93,7 +97,7 @@ def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
         training = model.training
         try:
             model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), _by_batch(model):
                 for inputs in batches:
                     call_model(model, inputs)
         finally:
@@ -101,6 +105,29 @@ def prepare(model: nn.Module, batches: list[Any], streams: Streams) -> None:
             model.train(training)
         with streams.seeded(f"prepare:{_names_of_draws(model)[module]}"), torch.no_grad():
             module.prepare(seen)
+
+
+@contextlib.contextmanager
+def _by_batch(model: nn.Module) -> Iterator[None]:
+    """Batch normalisation without any statistics of its own yet goes by the batch; its averages stay as they were."""
+    fresh = [
+        m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None and not _batches_of(m)
+    ]
+    kept = [(m, {name: b.clone() for name, b in m.named_buffers(recurse=False)}) for m in fresh]
+    try:
+        for module in fresh:
+            module.train()
+        yield
+    finally:
+        for module, buffers in kept:
+            module.eval()
+            for name, buffer in buffers.items():
+                getattr(module, name).copy_(buffer)
+
+
+def _batches_of(module: _BatchNorm) -> int:
+    seen = module.num_batches_tracked
+    return 0 if seen is None else int(seen)
 
 
 def changes_targets(model: nn.Module) -> list[str]:

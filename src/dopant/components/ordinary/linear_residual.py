@@ -10,21 +10,17 @@ from torch import nn
 from ..._signature import Signature
 from ...registry import component
 from ._anywhere import ResidualAnywhere, refuse_anywhere
+from ._asked import asked, bad_activation
 from ._capacity import (
     ACTIVATIONS,
     Sized,
-    controlled,
-    count_to_match,
     fan_in,
     fan_out,
     gather,
     nearest_width,
     other_width,
-    refuse_dense,
-    require_dense,
     spread,
 )
-from .parameter_matched import geometry
 
 
 class LinearResidual(Sized):
@@ -54,14 +50,9 @@ def counter(old: nn.Module) -> Any:
 def _built(
     name: str, old: nn.Module, signature: Signature, act: str, target: nn.Module | None, other: bool
 ) -> nn.Module:
-    bad = [] if act in ACTIVATIONS else [f"{name!r}: act is {act!r}; expected 'tanh' or 'relu'"]
-    dense = refuse_dense(old) is None
-    if dense or bad or signature is None:
-        require_dense(name, old, bad)
-    wanted, needed = count_to_match(old, target), controlled(old, target) is not None
-    if dense:
+    wanted, needed, place = asked(name, old, signature, target, bad_activation(name, act))
+    if place is None:
         return LinearResidual(old, wanted, act, other_width(counter(old), wanted, needed) if other else None)
-    place = geometry(old, signature)
     count = ResidualAnywhere.counter(place)
     return ResidualAnywhere(old, place, wanted, act, other_width(count, wanted, needed) if other else None)
 

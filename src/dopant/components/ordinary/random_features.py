@@ -13,19 +13,15 @@ from torch.nn import functional
 from ...lifecycle import Lifecycle
 from ...registry import component
 from ._anywhere import RandomFeaturesAnywhere, refuse_anywhere
+from ._asked import asked
 from ._capacity import (
     Sized,
-    controlled,
-    count_to_match,
     fan_in,
     fan_out,
     gather,
     nearest_width,
     other_width,
-    refuse_dense,
-    require_dense,
 )
-from .parameter_matched import geometry
 
 _DENSE_LIMIT = 2**23  # entries of a dense projection (32 MB); above it "auto" takes the structured one
 _SAMPLES = 512  # inputs looked at for the bandwidth
@@ -152,18 +148,14 @@ def counter(old: nn.Module) -> Any:
 def _built(
     name: str, old: nn.Module, signature: Any, projection: str, target: nn.Module | None, other: bool
 ) -> nn.Module:
-    bad, dense = [], refuse_dense(old) is None
+    bad = []
     if projection not in ("auto", "dense", "structured"):
         bad.append(f"{name!r}: projection is {projection!r}; expected 'auto', 'dense' or 'structured'")
     elif projection == "structured" and not isinstance(old, nn.Linear):
         bad.append(f"{name!r}: projection 'structured' is for Linear slots; use 'dense' or 'auto' here")
-    if dense or bad or signature is None:
-        require_dense(name, old, bad)
-    wanted, needed = count_to_match(old, target), controlled(old, target) is not None
-    if dense:
+    wanted, needed, place = asked(name, old, signature, target, bad)
+    if place is None:
         return RandomFeatures(old, wanted, projection, other_width(counter(old), wanted, needed) if other else None)
-    assert signature is not None
-    place = geometry(old, signature)
     count = RandomFeaturesAnywhere.counter(place)
     return RandomFeaturesAnywhere(old, place, wanted, other_width(count, wanted, needed) if other else None)
 
