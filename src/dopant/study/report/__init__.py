@@ -1,7 +1,7 @@
 """The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
 `page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
-(static SVG), `tables`. Template and style sheet lie beside them.
+(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _context(answer: Any) -> dict[str, Any]:
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
     cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
     return {
-        "style": resources.files(__name__).joinpath("style.css").read_text(encoding="utf-8"),
+        "style": _style(),
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
         "question": clean(getattr(answer, "question", "")),
         "counts": {k: int(counts.get(k, 0)) for k in ("planned", "done", "failed", "pending", "running")},
@@ -75,6 +75,13 @@ def _context(answer: Any) -> dict[str, Any]:
         "toml": _toml(answer),
         "command": _command(answer),
     }
+
+
+def _style() -> str:
+    """The style sheet of the page, then those of its parts by name."""
+    here = resources.files(__name__)
+    parts = sorted((p for p in here.joinpath("parts").iterdir() if p.name.endswith(".css")), key=lambda p: p.name)
+    return "\n".join(p.read_text(encoding="utf-8") for p in (here.joinpath("style.css"), *parts))
 
 
 def _counted(trials: Any) -> dict[str, int]:
