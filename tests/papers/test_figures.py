@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 
 import numpy as np
 import pytest
@@ -107,15 +106,7 @@ def test_the_page_has_the_published_numbers_and_where_they_come_from(reproduced)
 
 def test_rows_of_finished_cells_make_the_tables_of_the_readme(paper, reproduced, monkeypatch):
     root = paper.folder
-    for command in (
-        ["init", "-q"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
-    ):
-        subprocess.run(["git", *command], cwd=root, check=True)
     checkout = recording.Checkout(root, "c" * 40, False)
-    recording.note_start(
-        reproduced.answer.folder, reproduced.answer, ["dopant"], checkout, paper="toy-paper", data="digits"
-    )
     monkeypatch.setattr(recording, "commits_of", lambda folder, trials: [("c" * 40, False)])
     for cell in recording.finished_cells(reproduced.answer):
         row = recording.end_row(
