@@ -187,3 +187,24 @@ def test_a_study_without_validation_scores_is_refused(folder):
     answer.trials = answer.trials.drop(columns="validation_accuracy")
     with pytest.raises(ConfigError, match="no trial of 'study' has 'validation_accuracy', and networks are chosen by"):
         dp.choose(answer)
+
+
+def test_the_table_is_readable_at_80_columns():
+    import pandas as pd
+    from rich.console import Console
+
+    from dopant.search import words
+
+    swaps = "encoder.layers.0.linear1=reupload-linear:reps=10, conv2=grouped-conv, head=low-rank:rank=2"
+    row = {"rank": 1.0, "swaps": swaps, "predicted": 0.91234567, "validation": 0.91111111, "low": 0.90123,
+           "high": 0.92345, "replicates": 10, "parameters": 1234567.0, "qubits": 10.0, "seconds": 123.456, "costs": "measured",
+           "in_budget": True, "new": True, "chosen": True}  # fmt: skip
+    rows = [row, {**row, "rank": 12.0, "validation": np.nan, "low": np.nan, "in_budget": False, "chosen": False}]
+    console = Console(width=80, highlight=False)
+    with console.capture() as told:
+        console.print(words.lines(pd.DataFrame(rows)))
+    text = told.get()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    for whole in ("0.9123", "0.9111", "0.901 to 0.923", "1,234,567", "123", "not trained", "chosen", "over"):
+        assert any(whole in line for line in text.splitlines()), whole
+    assert "interval" not in text

@@ -147,18 +147,23 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lines(table: Any) -> Any:
-    """The table for people."""
+    """The table for people, within 80 columns: only the swaps fold, at their spaces first."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table("rank", "swaps", "predicted", "validation (95 %)", "parameters", "qubits", "seconds", "in budget", "")
+    shown = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    shown.add_column("rank", justify="right", no_wrap=True)
+    shown.add_column("swaps", overflow="fold", min_width=14)
+    for name in ("predicted", "validation\n(95 %)", "para-\nmeters", "qubits", "seconds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("", no_wrap=True)
     for row in table.to_dict(orient="records"):
         rank = "" if math.isnan(row["rank"]) else str(int(row["rank"]))
         score = "not trained" if math.isnan(row["validation"]) else number(row["validation"])
+        interval = "" if math.isnan(row["low"]) else f"\n{row['low']:.3g} to {row['high']:.3g}"
         predicted = "?" if math.isnan(row["predicted"]) else number(row["predicted"])
         costs = [amount(key, row[key]) for key in UNITS]
-        said = ("chosen" if row["chosen"] else "") + (" (new)" if row["new"] else "")
-        shown.add_row(
-            rank, row["swaps"], predicted, score + between(row["low"], row["high"]).replace("95 %: ", ""), *costs,
-            "yes" if row["in_budget"] else "no", said.strip(),
-        )  # fmt: skip
+        said = [word for word, true in (("chosen", row["chosen"]), ("new", row["new"]),
+                                        ("over\nbudget", not row["in_budget"])) if true]  # fmt: skip
+        shown.add_row(rank, row["swaps"], predicted, score + interval, *costs, "\n".join(said))
     return shown
