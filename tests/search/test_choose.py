@@ -197,7 +197,8 @@ def test_the_table_is_readable_at_80_columns():
 
     swaps = "encoder.layers.0.linear1=reupload-linear:reps=10, conv2=grouped-conv, head=low-rank:rank=2"
     row = {"rank": 1.0, "swaps": swaps, "predicted": 0.91234567, "validation": 0.91111111, "low": 0.90123,
-           "high": 0.92345, "replicates": 10, "parameters": 1234567.0, "qubits": 10.0, "seconds": 123.456, "costs": "measured",
+           "high": 0.92345, "replicates": 10,
+           "parameters": 1234567.0, "qubits": 10.0, "seconds": 123.456, "costs": "measured",
            "in_budget": True, "new": True, "chosen": True}  # fmt: skip
     rows = [row, {**row, "rank": 12.0, "validation": np.nan, "low": np.nan, "in_budget": False, "chosen": False}]
     console = Console(width=80, highlight=False)

@@ -18,7 +18,8 @@ The rule, for a swap with the differences d = cell - level below (positive is be
    too, or nothing is *beyond the ordinary*.
    Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
 5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
-   where replicates re-split one pool. An interval without finite ends decides nothing.
+   where replicates re-split one pool. An interval without finite ends decides nothing. Below six replicates, a spread
+   that is no larger than what the scores were rounded to counts as none.
 
 6. A main effect with an interaction (5 % after Holm among interactions) *depends on* the other level: a mean is then
    nobody's effect. Its simple effects, at each level of that other factor, are measured too (role "simple"): in no
@@ -87,6 +88,7 @@ def effects(
     same_items: bool | None = None,
     leader: str | None = None,
     complete_cases: bool = False,
+    step: float = 0.0,
     kinds: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """One row an effect, in the order of `contrasts`; then simple effects of those that depend on another factor (role
@@ -107,6 +109,7 @@ def effects(
     leader: of a race, the entry (its cell) that was chosen to be run again; None: the one that leads.
     kinds: {arm: which kind of control it is}; "ablation" alone proves nothing ordinary wrong. Others count as ordinary.
     complete_cases: leave the pairs of failed trials out instead of scoring or awaiting them (a sensitivity analysis).
+    step: what the scores were rounded to before they came here (see `measure_pair`); 0: not at all.
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
 
@@ -119,7 +122,7 @@ def effects(
     settings = {
         "metric": metric, "failure_value": failure_value,
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
-        "complete_cases": complete_cases,
+        "complete_cases": complete_cases, "step": step,
     }  # fmt: skip
 
     parts: dict[str, tuple[tuple[str, float], ...]] = {}
@@ -286,7 +289,8 @@ def _with_joint(rows: list[Effect]) -> list[Effect]:
     for i, t in zip(race, st.holm([rows[i].p_t for i in race]), strict=True):
         row, family = rows[i], len(race)
         least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
-        low, high = simultaneous(row.mean, row.sd, row.replicates, family, resplit=row.resplit)
+        sd = row.sd if row.spread == "some" else math.nan
+        low, high = simultaneous(row.mean, sd, row.replicates, family, resplit=row.resplit)
         rows[i] = replace(
             row, p_holm=min(1.0, float(by_flips[i]) * reach) if i in by_flips else math.nan, p_t=float(t),
             smallest_detectable=float(least) if row.spread == "some" else math.nan, correction="max-t", family=family,

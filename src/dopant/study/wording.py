@@ -127,6 +127,11 @@ def _uncertain(row: Effect) -> list[str]:
         )
         if row.resplit:
             parts.append("Nothing is decided then, because the replicates re-split one pool and share data")
+    elif row.spread == "rounding":
+        parts.append(
+            f"Scores were given to {row.step:g}, and the differences vary by no more than that: the spread may be "
+            "rounding alone, so there is no interval; more decimals would tell more"
+        )
     if row.direction != "unclear" or row.equivalence or row.chosen:
         return parts
     if row.blocked == "holm":
