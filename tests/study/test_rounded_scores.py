@@ -24,7 +24,7 @@ PLAIN, SWAP, CONTROL = [0.913, 0.915, 0.911], [0.925, 0.928, 0.923], [0.914, 0.9
 
 
 def test_a_spread_of_one_rounding_step_decides_nothing_below_six_replicates():
-    row, effects = told({"classical": PLAIN, "quantum": SWAP, "mlp": CONTROL}, controls=["mlp"], margin=0.005)
+    row, _ = told({"classical": PLAIN, "quantum": SWAP, "mlp": CONTROL}, controls=["mlp"], margin=0.005)
     assert row["verdict"] == "estimate: cannot tell" and row["direction"] == "unclear" and row["replicates_needed"] == 6
     assert row["mean"] == pytest.approx(0.037 / 3) and row["sd"] == pytest.approx(0.001 / math.sqrt(3))
     assert math.isnan(row["low"]) and math.isnan(row["high"]) and math.isnan(row["smallest_detectable"])

@@ -196,7 +196,7 @@ def resplit(data: pd.DataFrame) -> tuple[float | None, list[str]]:
 def step(values: np.ndarray) -> float:
     """The coarsest of 1, 0.1, 0.01, … of which all finite scores are multiples (to single precision); 0 without one.
 
-    values: (trial,). What scores were rounded to cannot be told from below: 0.91 and 0.92 may have been 0.910 and 0.920.
+    values: (trial,). A guess from above: scores that were rounded to 0.001 and all end in 0 look rounded to 0.01.
     """
     x = values[np.isfinite(values)]
     rounding = 4 * np.finfo(np.float32).eps * np.abs(x)

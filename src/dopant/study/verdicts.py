@@ -32,6 +32,7 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 
 Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd). These and the
 smallest detectable difference are planned for a t test at the level it is judged at: for levels 0.05 / their number.
+The replicates are those at which sign flips agree with that power as well (`power`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from ..errors import ConfigError
 from . import statistics as st
 from .joint import joint_sign_flips, simultaneous
 from .pairs import Effect, Scores, measure_pair
+from .power import with_flips
 from .wording import line, sentence
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ COLUMNS = (
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
     "smallest_detectable", "untuned", "tier", "verdict", "cell", "role", "controls", "incomplete",
     "replicates_needed", "direction", "p_equivalence", "sentence", "of", "correction", "low_joint", "high_joint",
-    "item_low", "item_high", "mcnemar_p",
+    "item_low", "item_high", "mcnemar_p", "p_t",
 )  # fmt: skip
 
 
@@ -114,6 +116,8 @@ def effects(
         items in the same order (None: unless they re-split).
 
     Columns: COLUMNS. equivalence: True, False or None (no margin). p, p_holm, p_equivalence: NaN below six replicates.
+    p_t: of the paired t test that decides beside the interval, with the corrected variance of re-splits and, in a
+    family, Holm's correction; from two replicates on.
     Raises ConfigError for a margin that is not positive or a trial given twice. Cost: 2**(n-1) sums an effect.
     """
     scores = Scores.read(table, higher_is_better, None if complete_cases else failure_value)
@@ -341,10 +345,13 @@ def _directed(row: Effect) -> Effect:
 def _needed(row: Effect) -> float:
     """Replicates that would show a direction or, where there is a margin, equivalence: the smaller number.
 
+    A direction of what stands in a family needs the sign flips too, which have less power than the t test while few.
     Equivalence is planned one-sided with half of the allowed misses on each side, which is safe for any mean.
     """
     alpha = st.ALPHA / row.family
     found = st.replicates_needed(row.mean, row.sd, resplit=row.resplit, alpha=alpha)
+    if row.role in IN_FAMILY and not row.resplit:
+        found = with_flips(found, row.mean, row.sd, alpha=alpha, flips=st.ALPHA / row.reach)
     if abs(row.mean) < row.margin:
         power = 1 - (1 - st.POWER) / 2
         room = row.margin - abs(row.mean)
