@@ -194,6 +194,11 @@ def _caveats(row: Effect) -> list[str]:
             parts.append(f"{trials} and {'is' if row.failed == 1 else 'are'} left out here")
         elif row.unscored and row.failure_value is None:
             parts.append(f"{trials} and cannot be scored, because no failure value was declared")
+        elif row.unscored and math.isnan(row.failure_value or 0.0):
+            parts.append(
+                f"{trials}, and what that scores is not known before a trial has finished: it hangs on the number of "
+                "classes"
+            )
         elif row.unscored:
             parts.append(f"{trials} and this metric has no score for failure")
         else:
