@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..study.search import BEST, DROP_IN
 from .costs import Costs
 from .space import Code, Space
 from .surrogate import Column, Fitted
@@ -78,6 +79,12 @@ def notes(
         found.append(
             f"Of the new combinations, measured minus predicted validation score: root mean square "
             f"{float(np.sqrt(np.mean(np.square(errors)))):.2g}, at most {worst:+.2g}."
+        )
+    tuning = answer.config.tuning
+    if tuning is not None:
+        found.append(
+            "Combinations are compared at their best: each is tuned alike, and costs and scores are those of what it "
+            f"chose{'' if tuning.reported()[0] == BEST else f', not of the recipe as written ({DROP_IN})'}."
         )
     found.append(
         "The choice is by validation alone, so the chosen one's validation score is on average too high"
