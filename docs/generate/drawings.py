@@ -95,11 +95,16 @@ def pairs() -> str:
                    _said(62, y(tick / 100) + 5, f"{tick} %", text_anchor="end", font_size=13, fill=SOFT)]  # fmt: skip
     for _, row in table.iterrows():
         shapes.append(line(left, y(row["classical"]), right, y(row["A"]), stroke=SOFT, stroke_width=1.5))
-        shapes += [mark("disc", left, y(row["classical"]), 5.0, fill=INK), mark("square", right, y(row["A"]), 5.0, fill=BLUE)]
+        shapes += [
+            mark("disc", left, y(row["classical"]), 5.0, fill=INK),
+            mark("square", right, y(row["A"]), 5.0, fill=BLUE),
+        ]
     shapes += [_said(left, 276, "classical", text_anchor="middle"), _said(right, 276, "with A", text_anchor="middle"),
                _said(WIDTH / 2, 294, "accuracy; a line joins what shares start, order and split", text_anchor="middle",
                      fill=SOFT, font_size=13)]  # fmt: skip
-    return str(figure(WIDTH, height, "Ten replicates of classical and of A, joined pair by pair: every line rises", *shapes))
+    return str(
+        figure(WIDTH, height, "Ten replicates of classical and of A, joined pair by pair: every line rises", *shapes)
+    )
 
 
 DRAWINGS = {"verdicts.svg": verdicts, "pairs.svg": pairs}
