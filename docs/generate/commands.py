@@ -11,8 +11,8 @@ from dopant.cli import app
 
 HEAD = """# Command line
 
-`dopant COMMAND …`, or `python -m dopant COMMAND …`. This page is made from the application; `dopant COMMAND --help` says
-the same.
+`dopant COMMAND …`, or `python -m dopant COMMAND …`. This page is made from the application;
+`dopant COMMAND --help` says the same.
 
 Values of options such as `--set recipe.lr=1e-3` and `--swap head=circuit:qubits=4` are TOML; what is no TOML value is a
 string.

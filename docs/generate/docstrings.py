@@ -10,7 +10,7 @@ import griffe
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from writing import prose  # noqa: E402
+from writing import prose
 
 
 class Prose(griffe.Extension):

@@ -1,4 +1,4 @@
-"""The two drawings of docs/verdicts.md, from docs/examples/verdicts.csv: `python docs/generate/drawings.py` makes them again.
+"""The two drawings of docs/verdicts.md, from docs/examples/verdicts.csv. `python docs/generate/drawings.py` makes them.
 
 They are pictures on a light ground, so that they look the same on the site, on GitHub and in print.
 """
@@ -47,7 +47,8 @@ def verdicts() -> str:
     top, y = 34.0, 34.0
     bottom = height - 44
     shapes = [
-        _paper(height), tag("rect", x=x(-MARGIN), y=top - 8, width=x(MARGIN) - x(-MARGIN), height=bottom - top + 8, fill=BAND),
+        _paper(height),
+        tag("rect", x=x(-MARGIN), y=top - 8, width=x(MARGIN) - x(-MARGIN), height=bottom - top + 8, fill=BAND),
         line(x(0), top - 8, x(0), bottom, stroke=INK, stroke_width=1),
         _said(x(0), 18, "the margin: ±0.5", text_anchor="middle", fill=SOFT, font_size=13),
     ]  # fmt: skip
@@ -72,10 +73,13 @@ def _interval(x, y: float, row: dict, colour: str, label: str, shape: str) -> li
     low, mean, high = x(row["low"]), x(row["mean"]), x(row["high"])
     right = high < WIDTH - 130
     return [
-        line(low, y, high, y, stroke=colour, stroke_width=3), line(low, y - 6, low, y + 6, stroke=colour, stroke_width=2),
-        line(high, y - 6, high, y + 6, stroke=colour, stroke_width=2), mark(shape, mean, y, 6.0, fill=colour),
-        _said(high + 8 if right else low - 8, y + 5, label, text_anchor="start" if right else "end", fill=SOFT, font_size=13,
-              **HALO),
+        line(low, y, high, y, stroke=colour, stroke_width=3),
+        *(line(end, y - 6, end, y + 6, stroke=colour, stroke_width=2) for end in (low, high)),
+        mark(shape, mean, y, 6.0, fill=colour),
+        _said(
+            high + 8 if right else low - 8, y + 5, label, text_anchor="start" if right else "end", fill=SOFT,
+            font_size=13, **HALO,
+        ),
     ]  # fmt: skip
 
 

@@ -18,10 +18,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DOPANT_KERNEL", "off")  # nothing here is worth compiling for
 sys.path.insert(0, str(Path(__file__).parent))
 
-import commands  # noqa: E402
-import python  # noqa: E402
-import registered  # noqa: E402
-import study_file  # noqa: E402
+import commands
+import python
+import registered
+import study_file
 
 ROOT = Path(__file__).parents[2]
 FROM_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}

@@ -7,15 +7,16 @@ import dopant
 from dopant import quantum
 
 GROUPS = {  # title: (page's introduction, names)
-    "Models and slots": ("What can be swapped, and swapping it.", ("slots", "Signature", "Spec", "Call", "swap", "host")),
+    "Models and slots": ("What can be swapped, and swapping it.",
+                         ("slots", "Signature", "Spec", "Call", "swap", "host")),
     "Data": ("Data sets and their splits.", ("dataset", "Dataset", "Split")),
     "Designs": ("Which cells are trained. [Designs](../designs.md) explains them.",
                 ("Ladder", "Factorial", "OneAtATime", "Placement", "Race", "Mixing")),
     "Studies": ("The question, its run, its answer.",
                 ("Recipe", "Tuning", "Study", "run", "load", "Answer", "analyse", "choose")),
     "Bringing your own": ("Decorators that register what you write.",
-                          ("component", "ComponentInfo", "list_components", "metric", "task", "baseline", "register_host",
-                           "register_dataset", "register_rule", "Lifecycle", "Phase", "Streams")),
+                          ("component", "ComponentInfo", "list_components", "metric", "task", "baseline",
+                           "register_host", "register_dataset", "register_rule", "Lifecycle", "Phase", "Streams")),
     "Measuring": ("What is measured beside the score.", ("effective_dimension",)),
 }  # fmt: skip
 CIRCUITS = "Circuits are explained, with examples that run, in [Circuits](../circuits.md)."
@@ -55,8 +56,8 @@ def page() -> str:
 def errors_page() -> str:
     """Each error's docstring is what to do about it."""
     parts = ["# Errors", "Messages say what was wrong, what was expected and what to try, all problems of a request at "
-             "once. All are subclasses of `dp.DopantError`; the command line prints the message without a traceback. What "
-             "stands below each is the remedy."]  # fmt: skip
+             "once. All are subclasses of `dp.DopantError`; the command line prints the message without a traceback. "
+             "What stands below each is the remedy."]  # fmt: skip
     parts += [directive(f"dopant{dopant._NAMES[name][0]}.{dopant._NAMES[name][1]}", f"dp.{name}") for name in errors()]
     return "\n\n".join(parts) + "\n"
 

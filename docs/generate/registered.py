@@ -15,7 +15,7 @@ from dopant import listing, registry
 from dopant._options import options_of
 
 ASKS = {
-    "same class": "an exact classical parametrisation of the same functions: is it the functions, or how they are reached?",
+    "same class": "an exact classical parametrisation of the same functions: is it these, or how they are reached?",
     "surrogate": "the same functions or more, without the circuit: would a classical model of it do as well?",
     "same capacity": "ordinary modules with as many trained numbers: would any network of that size do as well?",
     "ablation": "one property taken away: was that property needed?",
@@ -162,7 +162,7 @@ def place_of(name: str) -> tuple[str, dict[str, Any], str, str] | None:
 
 def _use(found: dict[str, Any]) -> list[str]:
     name, control = found["name"], found["control"]
-    if control and any(p.name == "target" for p in inspect.signature(registry.components.get(name).factory).parameters.values()):  # fmt: skip # noqa: E501
+    if control and "target" in inspect.signature(registry.components.get(name).factory).parameters:
         return [
             "A control stands in for a component in the one contrast that it is named for. It is trained beside every "
             "component that declares it, or where the study names it:",
@@ -190,8 +190,8 @@ def _use(found: dict[str, Any]) -> list[str]:
     task = 'task = "kernel"\n' if kernel else ""
     return [
         block(command),
-        block(f'[study]\n{task}data = "{data}"\nhost = {host_said}\n\n[[design.levels]]\n{key} = {{ component = "{name}" }}',
-              "toml"),
+        block(f'[study]\n{task}data = "{data}"\nhost = {host_said}\n\n'
+              f'[[design.levels]]\n{key} = {{ component = "{name}" }}', "toml"),
         block(f'import dopant as dp\n\nsample = dp.dataset("{data}").sample()\n'
               f'model = dp.swap(dp.host("{host}", {spec}), {{"{slot}": "{name}"}}, sample)', "python"),
     ]  # fmt: skip
@@ -203,14 +203,14 @@ def _use(found: dict[str, Any]) -> list[str]:
 def papers_index() -> str:
     """The table of papers."""
     rows = [
-        [f"[{code(r['name'])}]({r['name']}.md)", plain(r["doc"]), plain(r["source"]), ", ".join(code(d) for d in r["data"]),
-         plain(listing.epochs_text(r))]
+        [f"[{code(r['name'])}]({r['name']}.md)", plain(r["doc"]), plain(r["source"]),
+         ", ".join(code(d) for d in r["data"]), plain(listing.epochs_text(r))]
         for r in listing.paper_rows()
     ]  # fmt: skip
     return "\n\n".join([
         "# Papers",
-        "Published systems that dopant reproduces. `dopant reproduce NAME` trains the published cells and prints published "
-        "beside measured, with the difference and its interval.",
+        "Published systems that dopant reproduces. `dopant reproduce NAME` trains the published cells and prints "
+        "published beside measured, with the difference and its interval.",
         table(["name", "title", "source", "data", "epochs"], rows),
     ]) + "\n"  # fmt: skip
 
@@ -242,21 +242,21 @@ KINDS = {
     "hosts": (
         "Hosts",
         "A host is any `torch.nn.Module` that works before anything is swapped. These are built in; `in_channels`, "
-        "`in_features`, `size` and `classes` are taken from the data unless the study says them. `timm:NAME` is a network "
-        "of timm's (`pip install timm`), and `--host my_file:Net` [one of your own](../own-model.md).",
+        "`in_features`, `size` and `classes` are taken from the data unless the study says them. `timm:NAME` is a "
+        "network of timm's (`pip install timm`), and `--host my_file:Net` [one of your own](../own-model.md).",
         'host = {{ name = "{name}" }}',
     ),
     "datasets": (
         "Data sets",
-        "`limit = 1000` keeps so many training items of any of them, `test_limit` so many test items. Files are looked for "
-        "in the folder that `DOPANT_DATA` names, or downloaded. [Data of your own](../own-data.md) come as arrays, a file "
-        "or a folder of images.",
+        "`limit = 1000` keeps so many training items of any of them, `test_limit` so many test items. Files are looked "
+        "for in the folder that `DOPANT_DATA` names, or downloaded. [Data of your own](../own-data.md) come as arrays, "
+        "a file or a folder of images.",
         'data = {{ name = "{name}" }}',
     ),
     "baselines": (
         "Baselines",
-        "Whole other models on the same task and the same splits: `baselines = [\"logistic-regression\"]` in `[study]`. "
-        "[Designs](../designs.md#baselines) says how they are tuned.",
+        "Whole other models on the same task and the same splits: `baselines = [\"logistic-regression\"]` in "
+        "`[study]`. [Designs](../designs.md#baselines) says how they are tuned.",
         'baselines = [{{ name = "{name}" }}]',
     ),
 }  # fmt: skip
@@ -280,10 +280,12 @@ def factories(kind: str) -> str:
 def tasks() -> str:
     """What a trial can do."""
     found = {name: registry.tasks.get(name) for name in registry.tasks.names()}
+    rows = [
+        [f"[{code(name)}](#{slug(name)})", code(task.metric or ""), plain(listing.first_line(task.doc))]
+        for name, task in found.items()
+    ]
     parts = ["# Tasks", "A task says what a trial does. `task = \"supervised\"` in `[study]` is the default.",
-             table(["name", "metric", "in one line"], (
-                 [f"[{code(n)}](#{slug(n)})", code(t.metric or ""), plain(listing.first_line(t.doc))] for n, t in found.items()
-             ))]  # fmt: skip
+             table(["name", "metric", "in one line"], rows)]  # fmt: skip
     for name, task in found.items():
         parts += [f"## {name}", prose(inspect.cleandoc(task.doc))]
         if task.tunes:

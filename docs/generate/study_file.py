@@ -44,8 +44,8 @@ head = { component = "reupload-linear", reps = 4 }
 ```
 
 A component is a name, or a table with `component` and its options; `mix = 0.5` mixes the old module in. A host, a data
-set, a baseline or a task is a name, or a table with `name` and its options. Code (`module:callable`) cannot be named in a
-file; give it on the command line or from Python.
+set, a baseline or a task is a name, or a table with `name` and its options. Code (`module:callable`) cannot be named in
+a file; give it on the command line or from Python.
 """
 
 

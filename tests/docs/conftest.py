@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from absence import absent
 
 ROOT = Path(__file__).parents[2]
@@ -113,8 +114,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium or ""
+    profile = tmp_path_factory.mktemp("profile")
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
-                     "--disable-component-update", f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):  # fmt: skip
+                     "--disable-component-update", f"--user-data-dir={profile}"):  # fmt: skip
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     running = webdriver.Chrome(options=options, service=Service(driver or ""))

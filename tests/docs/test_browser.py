@@ -25,7 +25,7 @@ def searched(browser, words: str) -> list[str]:
         document.querySelector('#__search').checked = true;
         const field = document.querySelector('.md-search__input');
         field.focus(); field.value = arguments[0];
-        field.dispatchEvent(new Event('keyup', {bubbles: true})); field.dispatchEvent(new Event('input', {bubbles: true}));
+        for (const name of ['keyup', 'input']) field.dispatchEvent(new Event(name, {bubbles: true}));
     """
     browser.execute_script(script, words)
     for _ in range(100):
