@@ -31,7 +31,12 @@ def block(text: str, language: str = "") -> str:
 def plain(text: str) -> str:
     """Prose in which only `code` is marked up: no sign of a formula may turn into emphasis, a tag or a link."""
     parts = re.split(r"(`[^`\n]+(?:\n[^`\n]+)?`)", text)
-    return "".join(p if i % 2 else re.sub(r"([\\*_<>\[\]#~^])", r"\\\1", p) for i, p in enumerate(parts))
+    return "".join(p if i % 2 else _escaped(p) for i, p in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\*_\[\]#])", r"\\\1", text)
 
 
 def prose(doc: str) -> str:
