@@ -100,11 +100,12 @@ def test_nothing_is_wider_than_a_phone(site, browser, page):
 
 def test_text_can_be_read_in_light_and_in_dark(site, browser):
     """Contrast of body text and links with the ground, by the formula of WCAG 2."""
-    for scheme in ("light", "dark"):
+    for scheme, name in (("light", "default"), ("dark", "slate")):
         browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
         browser.get((site.folder / "verdicts.html").as_uri())
+        assert browser.execute_script("return document.body.dataset.mdColorScheme") == name
         ground = rgb(browser, "document.body", "backgroundColor")
         for element in (".md-typeset p", ".md-typeset p a", ".md-typeset code"):
             assert contrast(rgb(browser, f"document.querySelector('{element}')", "color"), ground) >= 4.5, (
