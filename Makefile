@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup setup-dev demo test test-long mutation lint bench clean
+.PHONY: setup setup-dev demo test test-long mutation lint bench docs clean
 
 setup: $(VENV)/.core
 setup-dev: $(VENV)/.dev
@@ -56,5 +56,9 @@ bench: setup-dev
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/circuits.py --peers dopant
 
+# The site, into site/; open site/index.html. Some twenty seconds.
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist mutants src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site mutants src/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -32,6 +32,12 @@ def ungrouped() -> set[str]:
     return set(dopant.__all__) - grouped - set(errors())
 
 
+def defined(name: str) -> str:
+    """Where a public name is defined, whatever it is called there."""
+    found = getattr(dopant, name)
+    return f"{found.__module__}.{found.__qualname__}"
+
+
 def directive(target: str, heading: str, inherited: bool = False) -> str:
     """A heading of our own for an object, and what its source says."""
     more = "      inherited_members: true\n" if inherited else ""
@@ -47,9 +53,7 @@ def page() -> str:
              "[a page of their own](errors.md), circuits [another](circuits.md)."]  # fmt: skip
     for title, (text, names) in GROUPS.items():
         parts += [f"## {title}", text]
-        for name in names:
-            module, attribute = dopant._NAMES[name]
-            parts.append(directive(f"dopant{module}.{attribute}", f"dp.{name}"))
+        parts += [directive(defined(name), f"dp.{name}") for name in names]
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,7 +62,7 @@ def errors_page() -> str:
     parts = ["# Errors", "Messages say what was wrong, what was expected and what to try, all problems of a request at "
              "once. All are subclasses of `dp.DopantError`; the command line prints the message without a traceback. "
              "What stands below each is the remedy."]  # fmt: skip
-    parts += [directive(f"dopant{dopant._NAMES[name][0]}.{dopant._NAMES[name][1]}", f"dp.{name}") for name in errors()]
+    parts += [directive(defined(name), f"dp.{name}") for name in errors()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -73,7 +73,7 @@ def components_index() -> str:
         kinds = title == "## Controls"
         parts += [title, table(
             ["name", *(["kind"] if kinds else []), "fills", "in one line"],
-            ([f"[{code(r['name'])}]({r['name']}.md)", *([r["control"]] if kinds else []), _fills(r["name"]),
+            ([f"[{code(r['name'])}]({r['name']}.md)", *([r["control"]] if kinds else []), _fills(r["name"], short=True),
               plain(r["doc"])] for r in chosen),
         )]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -98,13 +98,16 @@ def component(name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _fills(name: str) -> str:
+def _fills(name: str, short: bool = False) -> str:
+    """What it fills, in words. short: many usual layers are only counted."""
     found = listing.component(name)
     if found["fills"] == "anything":
         return "anything"
     if found["fills"] != listing.WHERE:
         return ", ".join(code(c) for c in found["fills"].split(", "))
     probes = found["fills_probes"]
+    if short and len(probes) > 3:
+        return f"where it fits ({len(probes)} of the usual layers)"
     return "where it fits" + (f"; of the usual layers {', '.join(code(p) for p in probes)}" if probes else "")
 
 

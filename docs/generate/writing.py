@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-LABEL = re.compile(r"^([A-Z][a-z]+(?: [a-z]+){0,3}|[a-z_]+(?:, [a-z_]+){0,4}): ")
+LABEL = re.compile(r"(?:^|(?<=[.;)] ))([A-Z][a-z]+(?: [a-z]+){0,3}|[a-z_]+(?:, [a-z_]+){0,4}): ")
+"""What begins a sentence in our docstrings: an option or several, `Cost`, `Source`, `Differs from the paper in`."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -31,28 +32,34 @@ def block(text: str, language: str = "") -> str:
 def plain(text: str) -> str:
     """Prose in which only `code` is marked up: no sign of a formula may turn into emphasis, a tag or a link."""
     parts = re.split(r"(`[^`\n]+(?:\n[^`\n]+)?`)", text)
-    return "".join(p if i % 2 else re.sub(r"([\\*_<>\[\]#~^])", r"\\\1", p) for i, p in enumerate(parts))
+    return "".join(p if i % 2 else _escaped(p) for i, p in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\*_\[\]#])", r"\\\1", text)
 
 
 def prose(doc: str) -> str:
-    """A docstring as Markdown: paragraphs stay, a line that begins with `label:` begins a line, indented code stays."""
+    """A docstring as Markdown: paragraphs and indented code stay, a sentence that begins `label:` begins a line."""
     found = []
     for paragraph in re.split(r"\n\s*\n", doc.strip()):
         lines = paragraph.split("\n")
         if all(line.startswith("    ") or not line.strip() for line in lines):
             found.append(block("\n".join(line[4:] for line in lines), "text"))
             continue
-        text = ""
-        for line in lines:
-            label = LABEL.match(line)
-            said = plain(line.strip())
-            if label:
-                name = label[1]
-                keys = ", ".join(code(key) for key in name.split(", ")) if name[0].islower() else f"**{name}**"
-                said = f"{keys}: {plain(line[label.end() :])}"
-            text += ("  \n" if label and text else " " if text else "") + said
+        parts = LABEL.split(" ".join(line.strip() for line in lines))
+        text = plain(parts[0].rstrip())
+        for label, said in zip(parts[1::2], parts[2::2], strict=True):
+            text += ("  \n" if text else "") + f"{_label(label)}: {plain(said.strip())}"
         found.append(text)
     return "\n\n".join(found)
+
+
+def _label(label: str) -> str:
+    if label[0].isupper():
+        return f"**{label}**"
+    return ", ".join(code(key) for key in label.split(", "))
 
 
 def slug(name: str) -> str:

@@ -19,10 +19,19 @@ def requests(browser) -> list[str]:
     return [m["params"]["request"]["url"] for m in told if m["method"] == "Network.requestWillBeSent"]
 
 
+def fresh(browser) -> None:
+    """Forget what the browser asked for by itself, such as its own first page."""
+    browser.get("about:blank")
+    time.sleep(0.3)
+    requests(browser)
+
+
 def searched(browser, words: str) -> list[str]:
     """The titles that the search finds."""
     script = """
-        document.querySelector('#__search').checked = true;
+        const toggle = document.querySelector('#__search');
+        toggle.checked = true;
+        toggle.dispatchEvent(new Event('change'));
         const field = document.querySelector('.md-search__input');
         field.focus(); field.value = arguments[0];
         for (const name of ['keyup', 'input']) field.dispatchEvent(new Event(name, {bubbles: true}));
@@ -31,7 +40,7 @@ def searched(browser, words: str) -> list[str]:
     for _ in range(100):
         time.sleep(0.1)
         found = browser.execute_script(
-            "return [...document.querySelectorAll('.md-search-result__item h1')].map(h => h.textContent)"
+            "return [...document.querySelectorAll('.md-search-result__item')].map(h => h.textContent)"
         )
         if found:
             return found
@@ -40,7 +49,7 @@ def searched(browser, words: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opened_as_a_file_asks_for_nothing_but_files(site, browser, page):
-    browser.get_log("performance")
+    fresh(browser)
     browser.get((site.folder / page).as_uri())
     time.sleep(0.5)
     asked = requests(browser)
@@ -51,8 +60,8 @@ def test_a_page_opened_as_a_file_asks_for_nothing_but_files(site, browser, page)
 
 
 def test_search_works_in_a_page_that_was_opened_as_a_file(site, browser):
+    fresh(browser)
     browser.get((site.folder / "start.html").as_uri())
-    browser.get_log("performance")
     assert any("reupload-linear" in title for title in searched(browser, "reupload-linear"))
     assert {url for url in requests(browser) if not url.startswith(("file://", "data:", "about:", "blob:"))} == set()
 
@@ -63,7 +72,7 @@ def test_search_on_a_server_asks_only_that_server(site, browser):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         home = f"http://127.0.0.1:{server.server_port}/"
         try:
-            browser.get_log("performance")
+            fresh(browser)
             browser.get(home + "index.html")
             assert any("verdict" in title.lower() for title in searched(browser, "what the verdicts mean"))
             asked = requests(browser)
@@ -91,11 +100,12 @@ def test_nothing_is_wider_than_a_phone(site, browser, page):
 
 def test_text_can_be_read_in_light_and_in_dark(site, browser):
     """Contrast of body text and links with the ground, by the formula of WCAG 2."""
-    for scheme in ("light", "dark"):
+    for scheme, name in (("light", "default"), ("dark", "slate")):
         browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
         browser.get((site.folder / "verdicts.html").as_uri())
+        assert browser.execute_script("return document.body.dataset.mdColorScheme") == name
         ground = rgb(browser, "document.body", "backgroundColor")
         for element in (".md-typeset p", ".md-typeset p a", ".md-typeset code"):
             assert contrast(rgb(browser, f"document.querySelector('{element}')", "color"), ground) >= 4.5, (

@@ -77,8 +77,9 @@ def test_every_component_and_every_paper_has_a_page(site):
 
 def test_every_public_name_is_in_the_reference(site):
     ids = site.pages["reference/python.html"].ids | site.pages["reference/errors.html"].ids
-    for name, (module, attribute) in dopant._NAMES.items():
-        assert f"dopant{module}.{attribute}" in ids, name
+    for name in dopant.__all__:
+        found = getattr(dopant, name)
+        assert f"{found.__module__}.{found.__qualname__}" in ids, name
 
 
 def test_a_file_that_says_what_is_in_the_registry_is_not_kept_in_the_checkout():
