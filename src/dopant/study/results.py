@@ -123,13 +123,12 @@ class StudyAnswer(Answer):
         for row in self.rows:
             if row["phase"] == "main":
                 known.setdefault(row["id"], []).append(row)
-        records = [
-            {
-                **m, "cell": row["cell"], "level": row["level"],
-            }
-            for m in self.store.metrics()
-            for row in known.get(m["trial"], ())
-        ]  # fmt: skip
+        records = []
+        for line in self.store.metrics():
+            for i, row in enumerate(known.get(line["trial"], ())):
+                record = dict(line) if i else line  # copied only where several cells share the trial
+                record["cell"], record["level"] = row["cell"], row["level"]
+                records.append(record)
         return pd.DataFrame(records, columns=None if records else ["trial", "cell", "level", "replicate", "epoch"])
 
     @functools.cached_property
@@ -308,13 +307,21 @@ class StudyAnswer(Answer):
         return tiers
 
     def _items(self, name: str, phase: str = "main") -> dict[tuple[str, int], Any] | None:
+        """Read once: the effects of complete cases need the same."""
+        if (name, phase) in self._read_items:
+            return self._read_items[name, phase]
         found = {}
         for row in self.rows:
             if row["phase"] == phase and row["state"] == "done":
                 items = self.store.items(row["id"])
                 if name in items:
                     found[row["cell"], row["replicate"]] = items[name]
+        self._read_items[name, phase] = found or None
         return found or None
+
+    @functools.cached_property
+    def _read_items(self) -> dict[tuple[str, str], dict[tuple[str, int], Any] | None]:
+        return {}
 
     # --- texts ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
 `page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
-(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs one.
+(static SVG), `tables`; `script` adds what needs JavaScript. A section of the page is a file of `parts/`, with a style
+sheet and a script beside it where it needs them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, reading, tables
+from . import beside, best_of_k, curves, forest, listed, reading, script, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -41,6 +42,7 @@ def page(answer: Any) -> str:
 def _context(answer: Any) -> dict[str, Any]:
     metric = measure_of(answer)
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
+    drawn = _curves(answer, metric.name)
     cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
     return {
         "style": _style(),
@@ -59,13 +61,13 @@ def _context(answer: Any) -> dict[str, Any]:
         "complete_cases": beside.complete_cases(answer, metric),
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
-        "curves": _curves(answer, metric.name),
+        "curves": drawn,
         "cells": cells,
         "tuning": best_of_k.summary(answer),
         "best_of_k": best_of_k.panels(answer),
         "gradients": tables.gradients(getattr(answer, "gradients", None)),
         "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
-        "trials": tables.trials(answer.trials) if len(answer.trials) else None,
+        "trials": tables.trials(listed.trials(answer)) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),
         "notes": [clean(n) for n in getattr(answer, "notes", [])],
         "limits": reading.limits(answer),
@@ -74,6 +76,7 @@ def _context(answer: Any) -> dict[str, Any]:
         ),
         "toml": _toml(answer),
         "command": _command(answer),
+        **script.parts(answer, metric, [c["column"] for c in drawn]),
     }
 
 
@@ -133,7 +136,7 @@ def _curves(answer: Any, metric: str) -> list[dict[str, Any]]:
         made = curves.panels(metrics, cells, versus, column)
         if made:
             left_out = len({c.name for c in cells} & set(metrics["cell"])) - len(made)
-            found.append({"metric": plain(column), "panels": made, "left_out": left_out})
+            found.append({"metric": plain(column), "column": column, "panels": made, "left_out": left_out})
     return found
 
 
