@@ -60,7 +60,8 @@ def write(folder: Path, study: dp.Study, items: bool = True, seed: int = 0) -> i
                 rise = 1 - float(np.exp(-epoch / 8))
                 noise = generator.normal(0, 0.006, 6)
                 keeper.log(epoch, {
-                    "grad_norm_conv1": 0.3 + noise[0], "grad_norm_conv2": 0.5 + noise[1], "grad_norm_head": 1 + noise[2],
+                    "grad_norm_conv1": 0.3 + noise[0], "grad_norm_conv2": 0.5 + noise[1],
+                    "grad_norm_head": 1 + noise[2],
                     "train_loss": 2.3 - 2 * rise + noise[3], "train_accuracy": min(1.0, 0.1 + (score - 0.08) * rise),
                     "seconds": 0.3 + noise[4], "validation_loss": 2.3 - 1.9 * rise + noise[3],
                     "validation_accuracy": min(1.0, max(0.0, 0.1 + (score - 0.1) * rise + noise[5])),

@@ -182,7 +182,7 @@ _SIGNS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) 
 
 @lru_cache(maxsize=2)
 def _random_signs(n: int, draws: int, seed: int) -> np.ndarray:
-    """(ceil(n / 8), draws) bytes of random signs, a set bit for plus: the same for every effect of so many replicates."""
+    """(ceil(n / 8), draws) bytes of random signs, a set bit for plus: the same for all effects of n replicates."""
     generator = np.random.default_rng(seed)
     parts = []
     for start in range(0, draws, 10_000):

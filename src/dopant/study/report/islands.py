@@ -1,4 +1,4 @@
-"""Data for the page's script: trials, learning curves, costs beside effects, each deflated, as base64, in a byte budget.
+"""Data for the page's script: trials, learning curves, costs beside effects, each deflated, base64, in a byte budget.
 
 Users' texts are values in JSON and nothing else: field names are ours, and base64 has no character that HTML minds.
 """
@@ -24,7 +24,7 @@ CELLS = 200  # curves, where they do not fit otherwise
 
 @dataclass(frozen=True)
 class Island:
-    """One data set. data: base64 of the deflated JSON. note: what was thinned or rounded, in words; "" where nothing."""
+    """One data set. data: base64 of the deflated JSON. note: what was thinned or rounded, in words, or nothing."""
 
     name: str
     data: str
@@ -72,14 +72,14 @@ def trials(frame: Any, columns: list[str], cells: Any, metric: str, budget: int 
     if not len(frame) or not columns:
         return None
     headers = [tables.header(c, Measure("", False), True) for c in columns]
-    order = [{"name": clean(c.name), "role": curves.role(c)} for c in cells or ()]
+    manners = [list(manner(c, Measure("", False), frame[c])) for c in columns]
+    order = [{"name": clean(c.name), "role": _role(getattr(c, "role", "level"))} for c in cells or ()]
 
     def packed(rows: int, digits: int) -> str:
         shown = frame.head(rows)
         made = [
-            {"name": clean(c), "label": h.label, "help": h.help, "manner": list(manner(c, Measure("", False), frame[c])),
-             **_column(shown[c], digits)}
-            for c, h in zip(columns, headers, strict=True)
+            {"name": clean(c), "label": h.label, "manner": how, **_column(shown[c], digits)}
+            for c, h, how in zip(columns, headers, manners, strict=True)
         ]  # fmt: skip
         score = columns.index(metric) if metric in columns else -1
         return pack({"count": rows, "columns": made, "score": score, "cells": order})
@@ -92,9 +92,7 @@ def trials(frame: Any, columns: list[str], cells: Any, metric: str, budget: int 
     while len(data) > budget and rows > 1:
         rows = max(1, int(0.9 * rows * budget / len(data)))
         data = packed(rows, digits)
-    note = (
-        "" if digits == EXACT else f"Numbers after the first page are rounded to {digits} digits; trials.csv is exact."
-    )
+    note = "" if digits == EXACT else f"Their numbers are rounded to {digits} digits; trials.csv is exact."
     note += "" if rows == len(frame) else f" {len(frame) - rows:,} trials are in trials.csv only."
     return Island("trials", data, note.strip())
 
@@ -144,6 +142,10 @@ def _thinned(curve: curves.Curve | None, points: int) -> dict[str, list[Any]] | 
     }  # fmt: skip
 
 
+def _role(role: Any) -> str:
+    return role if role in ("control", "variant", "baseline") else "level"
+
+
 def costs(effects: Any, table: Any, metric: Measure) -> Island | None:
     """Each cell's effect against what it is compared with, beside each cost that differs between cells.
 
@@ -170,7 +172,7 @@ def costs(effects: Any, table: Any, metric: Measure) -> Island | None:
     scale = 100 if metric.share else 1
     points = [
         {"cell": clean(row["cell"]), "swap": clean(row.get("swap", "")), "versus": clean(row["versus"]),
-         "role": forest.role_of(row), "verdict": clean(row.get("verdict") or ""),
+         "role": _role(forest.role_of(row)), "verdict": clean(row.get("verdict") or ""),
          **{k: rounded(scale * row[k] if not is_missing(row.get(k)) else None, 6) for k in ("mean", "low", "high")},
          "costs": [rounded(by_cell[row["cell"]].get(c), 6) for c in names]}
         for row in found.values()

@@ -33,13 +33,17 @@ const DASHES = [[1, 0], [6, 3], [2, 2], [9, 3, 2, 3]];
 const shade = (i) => (dark() ? DARK : LIGHT)[i % 8];
 const dash = (i) => DASHES[Math.floor(i / 8) % DASHES.length];
 
+// Of Vega's remarks only errors are for the console.
+const quiet = { level: () => quiet, error: (...said) => (console.error(...said), quiet), warn: () => quiet,
+  info: () => quiet, debug: () => quiet };
+
 // Draw the spec that spec() gives, now and whenever the colours change; ready(view) after each.
 async function draw(plot, name, spec, ready = () => {}) {
   const embed = await library();
   const again = async () => {
     plot.result?.finalize();
     plot.result = await embed(plot, { config: config(), ...spec() }, {
-      mode: "vega-lite", ast: true, logLevel: 1, renderer: spec.canvas?.() ? "canvas" : "svg", downloadFileName: "dopant-" + name,
+      mode: "vega-lite", ast: true, logger: quiet, renderer: spec.canvas?.() ? "canvas" : "svg", downloadFileName: "dopant-" + name,
       actions: { export: true, source: false, compiled: false, editor: false }, tooltip: { theme: dark() ? "dark" : "light" },
     });
     ready(plot.result.view);
@@ -104,7 +108,8 @@ async function curves(block, plot) {
       return { c, cell: data.cells[c].name, epoch, mean, low, high, band, n: line.n[0], shown: written(mean, format) };
     })).filter((v) => typeof v.mean === "number");
     const on = "length(chosen) == 0 || indexof(chosen, datum.c) >= 0", indices = data.cells.map((_, i) => i);
-    const x = { field: "epoch", type: "quantitative", axis: { title: "epoch", tickMinStep: 1, format: "d", grid: false } };
+    const epochs = values.map((v) => v.epoch), ends = [Math.min(...epochs), Math.max(...epochs)];
+    const x = { field: "epoch", type: "quantitative", scale: { domain: ends, nice: false }, axis: { title: "epoch", tickMinStep: 1, format: "d", grid: false } };
     const scale = { zero: false, nice: false, ...(whole ? {} : { domain: limits }) };
     const y = { field: "mean", type: "quantitative", scale, axis: axisOf(label, share) };
     const color = { field: "c", type: "nominal", legend: null, scale: { domain: indices, range: indices.map(shade) } };
@@ -164,12 +169,13 @@ async function curves(block, plot) {
   });
 }
 
-const ROLES = ["level", "control", "variant"];
+const ROLES = ["level", "control", "variant", "baseline"];
 function byRole(values) {
   const roles = new Set(values.map((v) => v.role));
   const encoding = (range) => ({ field: "role", type: "nominal", legend: { title: null, orient: "top", symbolOpacity: 1 },
     scale: { domain: ROLES.filter((r) => roles.has(r)), range: range.filter((_, i) => roles.has(ROLES[i])) } });
-  return { color: encoding(ROLES.map(colour)), shape: encoding(["circle", "square", "triangle-up"]) };
+  return { color: encoding(["level", "control", "variant", "soft"].map(colour)),
+    shape: encoding(["circle", "square", "triangle-up", "diamond"]) };
 }
 
 const SHOWN = 40;
@@ -244,22 +250,28 @@ async function pairs(block, plot) {
 }
 
 async function costs(block, plot) {
-  const data = await island("costs");
-  let at = data.start;
+  const data = await island("costs"), sizes = data.points.map((p) => Math.abs(p.mean)).sort((a, b) => a - b);
+  const reach = 4 * sizes[Math.floor(0.75 * (sizes.length - 1))], far = sizes.filter((s) => s > reach).length;
+  let at = data.start, near = far > 0;
+  const difference = (v) => (v > 0 ? "+" : "") + (data.unit ? fixed(v, 2).replace("-", MINUS) + data.unit : number(v));
   const spec = () => {
-    const seen = data.points.filter((p) => typeof p.costs[at] === "number"), { label, manner } = data.costs[at];
-    const difference = (v) => (v === null ? "none" : (v > 0 ? "+" : "") + (data.unit
-      ? fixed(v, 2).replace("-", MINUS) + data.unit : number(v)));
-    const values = seen.map((p) => ({ swap: p.swap, versus: p.versus, role: p.role === "control" || p.role === "variant"
-      ? p.role : "level", verdict: p.verdict, cost: p.costs[at], mean: p.mean, low: p.low ?? p.mean, high: p.high ?? p.mean,
-      shown: difference(p.mean), band: p.low === null ? "none" : `${difference(p.low)} to ${difference(p.high)}`,
-      spent: written(p.costs[at], manner) }));
-    const sizes = values.map((v) => v.cost), log = Math.min(...sizes) > 0 && Math.max(...sizes) / Math.min(...sizes) > 20;
-    const x = { field: "cost", type: "quantitative", scale: { type: log ? "log" : "linear", zero: false, padding: 24 },
-      axis: { title: label + (log ? " (logarithmic)" : ""), format: "~s", tickCount: 6, grid: false } };
-    const y = { field: "mean", type: "quantitative", axis: { title: data.label, format: "+~g", tickCount: 6 } };
+    const { label, manner } = data.costs[at], seen = data.points.filter((p) => typeof p.costs[at] === "number"
+      && !(near && Math.abs(p.mean) > reach));
+    const spent = seen.map((p) => p.costs[at]), middle = (Math.min(...spent) + Math.max(...spent)) / 2;
+    const log = Math.min(...spent) > 0 && Math.max(...spent) / Math.min(...spent) > 20;
+    const values = seen.map((p) => ({ swap: p.swap, versus: p.versus, role: p.role, verdict: p.verdict, cost: p.costs[at],
+      mean: p.mean, low: p.low ?? p.mean, high: p.high ?? p.mean, shown: difference(p.mean), left: p.costs[at] > middle,
+      band: p.low === null ? "none" : `${difference(p.low)} to ${difference(p.high)}`, spent: written(p.costs[at], manner) }));
+    const x = { field: "cost", type: "quantitative",
+      scale: log ? { type: "log", nice: false, padding: 24 } : { zero: false, nice: false, padding: 24 },
+      axis: { title: label + (manner[0] === "seconds" ? ", s" : "") + (log ? " (logarithmic)" : ""), tickCount: 6, grid: false,
+        format: manner[0] === "seconds" ? ".3~r" : ".3~s" } };
+    const y = { field: "mean", type: "quantitative", axis: { title: data.label, format: "+.3~r", tickCount: 6 } };
     const told = [["swap", "swap"], ["versus", "versus"], ["shown", "difference"], ["band", "95 % interval"],
       ["spent", label], ["verdict", "verdict"]];
+    const named = (side, align, dx) => ({ mark: { type: "text", align, dx, dy: -8, limit: 230 },
+      transform: [{ filter: `datum.role == 'level' && datum.left == ${side}` }],
+      encoding: { x, y, text: { field: "swap", type: "nominal" } } });
     return {
       width: "container", height: 340, data: { values },
       layer: [
@@ -268,16 +280,21 @@ async function costs(block, plot) {
           encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color: byRole(values).color } },
         { mark: { type: "point", filled: true, size: 120, opacity: 1 }, params: zoom(),
           encoding: { x, y, ...byRole(values), tooltip: told.map(([field, title]) => ({ field, title, type: "nominal" })) } },
-        ...(values.length > 9 || plot.clientWidth < 560 ? [] : [{ mark: { type: "text", align: "left", dx: 9, dy: -7, limit: 210 },
-          encoding: { x, y, text: { field: "swap", type: "nominal" } } }]),
+        ...(values.length > 40 || plot.clientWidth < 560 ? [] : [named(false, "left", 9), named(true, "right", -9)]),
       ],
     };
   };
+  const controls = make("div", { class: "controls" });
   if (data.costs.length > 1) {
     const pick = chooser("Cost", data.costs.map((c, i) => [i, c.label]), (i) => { at = Number(i); plot.redraw(); });
     one("select", pick).value = String(at);
-    plot.before(make("div", { class: "controls" }, pick));
+    controls.append(pick);
   }
+  if (far) {
+    const ranges = [[true, "Near zero"], [false, `With ${far} far away`]];
+    controls.append(segmented("Range", ranges, near, (value) => { near = value; plot.redraw(); }));
+  }
+  plot.before(controls);
   plot.after(make("p", { class: "caption" }, "Up is better, left is cheaper; each against what it is compared with. "
     + "Measured here: for circuits that is their simulation. " + (zoom().length ? MOVES : "")));
   await draw(plot, "costs", spec);
