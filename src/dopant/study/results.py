@@ -51,7 +51,11 @@ class StudyAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """The store's rows of trials that belong to the study as it is now; one for each cell that a trial answers
         for."""
-        return [dict(row) for row in race.spread_out(self.store.rows())]
+        return [dict(row) for row in race.spread_out(self._stored)]
+
+    @functools.cached_property
+    def _stored(self) -> list[dict[str, Any]]:
+        return self.store.rows()
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
@@ -107,7 +111,7 @@ class StudyAnswer(Answer):
     def failures(self) -> list[str]:
         """One line per failed trial: cell, replicate, what is known, the folder that has the rest."""
         lines = []
-        for row in self.store.rows():
+        for row in self._stored:
             if row["state"] == "failed":
                 detail = str((self.store.failure(row["id"]) or {}).get("detail") or "").strip().splitlines()
                 where = f"trials/{row['id']}" if len(detail) > 1 else ""
@@ -142,7 +146,7 @@ class StudyAnswer(Answer):
     @property
     def counts(self) -> dict[str, int]:
         """planned (by the whole study), pending, running, done, failed."""
-        return whole_counts(self.config, self.store.counts(), self.store.rows())
+        return whole_counts(self.config, self.store.counts(), self._stored)
 
     @functools.cached_property
     def costs(self) -> pd.DataFrame:

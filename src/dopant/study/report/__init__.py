@@ -17,6 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from . import beside, best_of_k, curves, forest, listed, reading, script, tables
+from .room import LIMIT, ROOMS, Room, Shortened
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -26,8 +27,8 @@ def page(answer: Any) -> str:
     """The whole HTML page of an `Answer`; everything a user named is escaped.
 
     answer: has effects, verdicts, trials, and where they exist name, folder, question, study, provenance, counts,
-    cells, metrics, costs, notes, preface (a list of `preface.Block`). An unfinished study gives a page too. Size: about
-    1 kB a trial; above `tables.CUT` trials the table is cut, in words.
+    cells, metrics, costs, notes, preface (a list of `preface.Block`). An unfinished study gives a page too. Size: below
+    2 MB; what a page of that size cannot show is cut, in words.
     """
     import jinja2
 
@@ -35,15 +36,25 @@ def page(answer: Any) -> str:
         loader=jinja2.PackageLoader(__name__, "."),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    text = environment.get_template("page.html.jinja").render(_context(answer))
+    template = environment.get_template("page.html.jinja")
+    context, text, shown = {}, "", None
+    for room in ROOMS:
+        if shown is None or room.effects is not None:
+            shown = answer if room.effects is None else Shortened(answer, room.effects)
+            context = _context(shown, room)
+        text = template.render(context | _trials(shown, context, room))
+        if len(text.encode("utf-8", "replace")) <= LIMIT:
+            break
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _context(answer: Any) -> dict[str, Any]:
+def _context(answer: Any, room: Room) -> dict[str, Any]:
     metric = measure_of(answer)
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
     drawn = _curves(answer, metric.name)
     cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
+    if cells and room.effects:
+        cells = replace(cells, rows=cells.rows[: room.effects], cut=max(0, len(cells.rows) - room.effects))
     return {
         "style": _style(),
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
@@ -67,7 +78,6 @@ def _context(answer: Any) -> dict[str, Any]:
         "best_of_k": best_of_k.panels(answer),
         "gradients": tables.gradients(getattr(answer, "gradients", None)),
         "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
-        "trials": tables.trials(listed.trials(answer)) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),
         "notes": [clean(n) for n in getattr(answer, "notes", [])],
         "limits": reading.limits(answer),
@@ -76,8 +86,15 @@ def _context(answer: Any) -> dict[str, Any]:
         ),
         "toml": _toml(answer),
         "command": _command(answer),
-        **script.parts(answer, metric, [c["column"] for c in drawn]),
     }
+
+
+def _trials(answer: Any, context: dict[str, Any], room: Room) -> dict[str, Any]:
+    """What depends on the room that there is: the table of trials, the script's data."""
+    frame = listed.trials(answer)
+    drawn = [c["column"] for c in context["curves"]]
+    table = tables.trials(frame, room.rows) if len(frame) else None
+    return {"trials": table} | script.parts(answer, frame, measure_of(answer), drawn, room)
 
 
 def _style() -> str:

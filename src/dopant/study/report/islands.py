@@ -9,14 +9,12 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from . import circuits, curves, forest, tables
 from .words import Measure, clean, is_missing, manner, measure, plain
 
-TRIALS, CURVES = 700_000, 220_000  # bytes in the page; measured, not guessed: data are packed until they fit
 EXACT, DIGITS = 17, (17, 9, 7, 5)  # significant digits of a trial's numbers, tried in this order
 POINTS = (120, 60, 30)  # epochs of a curve, tried in this order
 CELLS = 200  # curves, where they do not fit otherwise
@@ -44,30 +42,38 @@ def unpack(data: str) -> Any:
 
 def rounded(value: Any, digits: int) -> Any:
     """A number with so many significant digits; None for what is missing, a text for what JSON has no number for."""
+    if type(value) is float and math.isfinite(value):  # nearly all are
+        if value == int(value) and abs(value) < 2**53:
+            return int(value)
+        return value if digits >= EXACT else float(f"{value:.{digits}g}")
     if is_missing(value):
         return None
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return bool(value)
     number = float(value)
     if not math.isfinite(number):
-        return "∞" if number > 0 else "−∞"
-    if number == int(number) and abs(number) < 2**53:
-        return int(number)
-    return number if digits >= EXACT else float(f"{number:.{digits}g}")
+        return "∞" if number > 0 else "\u2212∞"
+    return rounded(number, digits)
 
 
-def _column(series: Iterable[Any], digits: int) -> dict[str, Any]:
+def _column(series: Any, digits: int) -> dict[str, Any]:
     """A column's values: of texts the different ones and, for each row, which it is (-1: none)."""
-    values = list(series)
-    numeric = all(is_missing(v) or tables.is_number(v) for v in values)
+    values = series.tolist()
+    numeric = series.dtype.kind in "biuf" or all(is_missing(v) or tables.is_number(v) for v in values)
     if numeric:
-        return {"values": [rounded(v, digits) for v in values]}
+        return {"values": values if series.dtype.kind in "biu" else [rounded(v, digits) for v in values]}
     known: dict[str, int] = {}
-    at = [-1 if is_missing(v) else known.setdefault(tables.text_of(v), len(known)) for v in values]
+    seen: dict[Any, int] = {}
+    at = []
+    for value in values:
+        key = value if isinstance(value, str) else id(value)  # ten thousand trials have few different texts
+        if key not in seen:
+            seen[key] = -1 if is_missing(value) else known.setdefault(tables.text_of(value), len(known))
+        at.append(seen[key])
     return {"texts": list(known), "at": at}
 
 
-def trials(frame: Any, columns: list[str], cells: Any, metric: str, budget: int = TRIALS) -> Island | None:
+def trials(frame: Any, columns: list[str], cells: Any, metric: str, budget: int) -> Island | None:
     """Every trial: the columns of the page's table, and which of them is the score of the effects."""
     if not len(frame) or not columns:
         return None
@@ -97,7 +103,7 @@ def trials(frame: Any, columns: list[str], cells: Any, metric: str, budget: int 
     return Island("trials", data, note.strip())
 
 
-def learning(metrics: Any, cells: Any, columns: list[str], budget: int = CURVES) -> Island | None:
+def learning(metrics: Any, cells: Any, columns: list[str], budget: int) -> Island | None:
     """Mean and band of each drawn metric of each cell by epoch, thinned until they fit."""
     if metrics is None or not len(metrics) or not columns or not cells:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from . import bundle, islands, listed, tables
+from . import bundle, islands, tables
+from .room import Room
 from .words import Measure
 
 
@@ -29,8 +30,10 @@ def policy(scripts: list[str]) -> str:
     )
 
 
-def parts(answer: Any, metric: Measure, drawn: list[str]) -> dict[str, Any]:
-    """What the template needs: script, policy, library and data sets. drawn: the metrics of the learning curves.
+def parts(answer: Any, trials: Any, metric: Measure, drawn: list[str], room: Room) -> dict[str, Any]:
+    """What the template needs: script, policy, library and data sets.
+
+    trials: as the page lists them. drawn: the metrics of the learning curves.
 
     Without the library there are no data but the trials, and the page says nothing of it.
     """
@@ -39,10 +42,10 @@ def parts(answer: Any, metric: Measure, drawn: list[str]) -> dict[str, Any]:
     metrics, cells = getattr(answer, "metrics", None), getattr(answer, "cells", [])
     if metrics is not None and "phase" in metrics.columns:
         metrics = metrics[metrics["phase"] != "tuning"]
-    trials = listed.trials(answer)
-    found = [islands.trials(trials, tables.trial_columns(trials) if len(trials) else [], cells, metric.name)]
+    columns = tables.trial_columns(trials) if len(trials) else []
+    found = [islands.trials(trials, columns, cells, metric.name, room.trials)]
     if library is not None:
-        found += [islands.learning(metrics, cells, drawn)]
+        found += [islands.learning(metrics, cells, drawn, room.curves)]
         found += [islands.costs(answer.effects, getattr(answer, "costs", None), metric)]
     return {
         "script": own, "library": library.data if library else "", "islands": [i for i in found if i is not None],

@@ -12,7 +12,7 @@ from . import circuits
 from .forest import AGAINST_CONTROL, groups, role_of
 from .words import IN_UNIT_OF_METRIC, Measure, clean, formatter, is_missing, kind_of, plain, score
 
-CUT = 300  # more trials than this stand in the page's data and in trials.csv, not in its text
+CUT = 200  # more trials than this stand in the page's data and in trials.csv, not in its text
 
 EFFECTS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",

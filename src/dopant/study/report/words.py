@@ -102,8 +102,12 @@ class Measure:
 def measure(name: Any, values: Any = ()) -> Measure:
     """A metric by its name and values seen: an accuracy above 1 was given in per cent already and stays as it is."""
     name = clean(name)
+    if "accuracy" not in name.lower():
+        return Measure(name, False)
+    if getattr(getattr(values, "dtype", None), "kind", "O") in "iuf":  # half a million lines of a log, at once
+        return Measure(name, bool((values.isna() | ((values >= 0) & (values <= 1))).all()))
     seen = [float(v) for v in values if isinstance(v, numbers.Real) and not is_missing(v)]
-    return Measure(name, "accuracy" in name.lower() and all(0 <= v <= 1 for v in seen))
+    return Measure(name, all(0 <= v <= 1 for v in seen))
 
 
 def measure_of(answer: Any, name: Any = None) -> Measure:
