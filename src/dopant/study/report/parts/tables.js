@@ -129,7 +129,7 @@ async function addTrials() {
     const options = [["", "all"], ...texts.map((t) => [t, t])];
     tools.append(chooser(label, options, (value) => { wanted[name] = value; choose(); }));
   }
-  tools.append(segmented("Rows a page", [[50, "50"], [100, "100"], [Infinity, "All"]], size, (value) => {
+  tools.append(segmented("Rows a page", [[50, "50"], [100, "100"], [1e9, "All"]], size, (value) => {
     size = value;
     show(0);
   }), back, on, said);

@@ -33,17 +33,13 @@ const DASHES = [[1, 0], [6, 3], [2, 2], [9, 3, 2, 3]];
 const shade = (i) => (dark() ? DARK : LIGHT)[i % 8];
 const dash = (i) => DASHES[Math.floor(i / 8) % DASHES.length];
 
-// Of Vega's remarks only errors are for the console.
-const quiet = { level: () => quiet, error: (...said) => (console.error(...said), quiet), warn: () => quiet,
-  info: () => quiet, debug: () => quiet };
-
 // Draw the spec that spec() gives, now and whenever the colours change; ready(view) after each.
 async function draw(plot, name, spec, ready = () => {}) {
   const embed = await library();
   const again = async () => {
     plot.result?.finalize();
     plot.result = await embed(plot, { config: config(), ...spec() }, {
-      mode: "vega-lite", ast: true, logger: quiet, renderer: spec.canvas?.() ? "canvas" : "svg", downloadFileName: "dopant-" + name,
+      mode: "vega-lite", ast: true, renderer: spec.canvas?.() ? "canvas" : "svg", downloadFileName: "dopant-" + name,
       actions: { export: true, source: false, compiled: false, editor: false }, tooltip: { theme: dark() ? "dark" : "light" },
     });
     ready(plot.result.view);
@@ -217,7 +213,7 @@ async function pairs(block, plot) {
       nearest: values.length < 3000 } };
     const lit = (high, low) => ({ condition: { param: "near", empty: false, value: high }, value: low });
     return {
-      width: "container", height: { step: 24 }, data: { values }, encoding: { y },
+      width: "container", height: 24 * names.length, data: { values }, encoding: { y },
       layer: [
         { mark: { type: "line", clip: true, color: colour("soft") },
           encoding: { x, detail: { field: "r" }, order: { field: "c", type: "quantitative" },
