@@ -127,7 +127,7 @@ def test_trials_are_paged_filtered_and_sorted_by_the_keyboard_alone(browser, tmp
                 return active
         raise AssertionError(f"{name} cannot be reached")
 
-    browser.execute_script("document.querySelector('#trials summary').focus()")
+    browser.execute_script("document.querySelector('#trials > details > summary').focus()")
     reach("Next →").send_keys(Keys.ENTER)
     assert column(browser, "trial") == list(study.trials["trial"][50:100])
     heading = browser.find_element(By.CSS_SELECTOR, "#all-trials th[data-column=test_accuracy] button")
@@ -188,8 +188,8 @@ def test_links_lead_into_folds_and_to_a_trial(browser, tmp_path):
     browser.get(path.as_uri() + "#trial-" + study.trials["trial"][20])
     browser.refresh()
     wait(browser, "document.querySelectorAll('#all-trials tbody tr').length === 1")
-    browser.execute_script("document.querySelector('#trials details').open = false; location.hash = '#all-trials'")
-    wait(browser, "document.querySelector('#trials details').open")
+    browser.execute_script("document.querySelector('#trials > details').open = false; location.hash = '#all-trials'")
+    wait(browser, "document.querySelector('#trials > details').open")
     folds = "[...document.querySelectorAll('main details:not(.vega-embed *)')].filter(d => !d.hidden).map(d => d.open)"
     press(browser, "Unfold all", ".tools")
     assert all(browser.execute_script(f"return {folds}"))

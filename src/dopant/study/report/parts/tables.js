@@ -129,7 +129,8 @@ async function addTrials() {
     const options = [["", "all"], ...texts.map((t) => [t, t])];
     tools.append(chooser(label, options, (value) => { wanted[name] = value; choose(); }));
   }
-  tools.append(segmented("Rows a page", [[50, "50"], [100, "100"], [1e9, "All"]], size, (value) => {
+  const most = trials.count > 1000 ? [500, "500"] : [1000, "All"];  // ten thousand rows take a browser twenty seconds
+  tools.append(segmented("Rows a page", [[50, "50"], [100, "100"], most], size, (value) => {
     size = value;
     show(0);
   }), back, on, said);

@@ -168,7 +168,7 @@ async function curves(block, plot) {
 const ROLES = ["level", "control", "variant", "baseline"];
 function byRole(values) {
   const roles = new Set(values.map((v) => v.role));
-  const encoding = (range) => ({ field: "role", type: "nominal", legend: { title: null, orient: "top", symbolOpacity: 1 },
+  const encoding = (range) => ({ field: "role", type: "nominal", legend: roles.size < 2 ? null : { title: null, orient: "top", symbolOpacity: 1 },
     scale: { domain: ROLES.filter((r) => roles.has(r)), range: range.filter((_, i) => roles.has(ROLES[i])) } });
   return { color: encoding(["level", "control", "variant", "soft"].map(colour)),
     shape: encoding(["circle", "square", "triangle-up", "diamond"]) };
