@@ -51,7 +51,11 @@ class StudyAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """The store's rows of trials that belong to the study as it is now; one for each cell that a trial answers
         for."""
-        return [dict(row) for row in race.spread_out(self.store.rows())]
+        return [dict(row) for row in race.spread_out(self._stored)]
+
+    @functools.cached_property
+    def _stored(self) -> list[dict[str, Any]]:
+        return self.store.rows()
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
@@ -107,7 +111,7 @@ class StudyAnswer(Answer):
     def failures(self) -> list[str]:
         """One line per failed trial: cell, replicate, what is known, the folder that has the rest."""
         lines = []
-        for row in self.store.rows():
+        for row in self._stored:
             if row["state"] == "failed":
                 detail = str((self.store.failure(row["id"]) or {}).get("detail") or "").strip().splitlines()
                 where = f"trials/{row['id']}" if len(detail) > 1 else ""
@@ -123,13 +127,12 @@ class StudyAnswer(Answer):
         for row in self.rows:
             if row["phase"] == "main":
                 known.setdefault(row["id"], []).append(row)
-        records = [
-            {
-                **m, "cell": row["cell"], "level": row["level"],
-            }
-            for m in self.store.metrics()
-            for row in known.get(m["trial"], ())
-        ]  # fmt: skip
+        records = []
+        for line in self.store.metrics():
+            for i, row in enumerate(known.get(line["trial"], ())):
+                record = dict(line) if i else line  # copied only where several cells share the trial
+                record["cell"], record["level"] = row["cell"], row["level"]
+                records.append(record)
         return pd.DataFrame(records, columns=None if records else ["trial", "cell", "level", "replicate", "epoch"])
 
     @functools.cached_property
@@ -143,7 +146,7 @@ class StudyAnswer(Answer):
     @property
     def counts(self) -> dict[str, int]:
         """planned (by the whole study), pending, running, done, failed."""
-        return whole_counts(self.config, self.store.counts(), self.store.rows())
+        return whole_counts(self.config, self.store.counts(), self._stored)
 
     @functools.cached_property
     def costs(self) -> pd.DataFrame:
@@ -308,13 +311,21 @@ class StudyAnswer(Answer):
         return tiers
 
     def _items(self, name: str, phase: str = "main") -> dict[tuple[str, int], Any] | None:
+        """Read once: the effects of complete cases need the same."""
+        if (name, phase) in self._read_items:
+            return self._read_items[name, phase]
         found = {}
         for row in self.rows:
             if row["phase"] == phase and row["state"] == "done":
                 items = self.store.items(row["id"])
                 if name in items:
                     found[row["cell"], row["replicate"]] = items[name]
+        self._read_items[name, phase] = found or None
         return found or None
+
+    @functools.cached_property
+    def _read_items(self) -> dict[tuple[str, str], dict[tuple[str, int], Any] | None]:
+        return {}
 
     # --- texts ------------------------------------------------------------------------------------------------------
 

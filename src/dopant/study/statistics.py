@@ -163,12 +163,32 @@ def _all_flips(rows: np.ndarray) -> np.ndarray:
 
 
 def _random_hits(rows: np.ndarray, bar: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    generator = np.random.default_rng(seed)
+    """How many random patterns of signs give a sum of at least `bar`; eight signs at once by a table of their sums."""
+    patterns = _random_signs(rows.shape[1], draws, seed)
+    padded = np.zeros((len(rows), len(patterns), 8))
+    padded.reshape(len(rows), -1)[:, : rows.shape[1]] = rows
+    sums_of_eight = padded @ _SIGNS_OF_BYTE.T
     hits = np.zeros(len(rows))
-    for start in range(0, draws, 10_000):
-        signs = generator.integers(0, 2, (min(10_000, draws - start), rows.shape[1]), dtype=np.int8) * 2.0 - 1.0
-        hits += (np.abs(signs @ rows.T) >= bar).sum(0)
+    for i, tables in enumerate(sums_of_eight):
+        sums = tables[0][patterns[0]]
+        for table, pattern in zip(tables[1:], patterns[1:], strict=True):
+            sums += table[pattern]
+        hits[i] = (np.abs(sums) >= bar[i]).sum()
     return hits
+
+
+_SIGNS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1.0
+
+
+@lru_cache(maxsize=2)
+def _random_signs(n: int, draws: int, seed: int) -> np.ndarray:
+    """(ceil(n / 8), draws) bytes of random signs, a set bit for plus: the same for all effects of n replicates."""
+    generator = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, draws, 10_000):
+        bits = generator.integers(0, 2, (min(10_000, draws - start), n), dtype=np.int8)
+        parts.append(np.packbits(bits.astype(bool), axis=1))
+    return np.ascontiguousarray(np.concatenate(parts).T)
 
 
 def smallest_p(n: int, draws: int = DRAWS) -> float:

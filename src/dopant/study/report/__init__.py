@@ -1,8 +1,8 @@
 """The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
 `page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
-(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs
-one.
+(static SVG), `tables`; `script` adds what needs JavaScript. A section of the page is a file of `parts/`, with a style
+sheet and a script beside it where it needs them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, reading, tables
+from . import beside, best_of_k, curves, forest, listed, reading, script, tables
+from .room import LIMIT, ROOMS, Room, Shortened
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -26,8 +27,8 @@ def page(answer: Any) -> str:
     """The whole HTML page of an `Answer`; everything a user named is escaped.
 
     answer: has effects, verdicts, trials, and where they exist name, folder, question, study, provenance, counts,
-    cells, metrics, costs, notes, preface (a list of `preface.Block`). An unfinished study gives a page too. Size: about
-    1 kB a trial; above `tables.CUT` trials the table is cut, in words.
+    cells, metrics, costs, notes, preface (a list of `preface.Block`). An unfinished study gives a page too. Size: below
+    2 MB; what a page of that size cannot show is cut, in words.
     """
     import jinja2
 
@@ -35,14 +36,25 @@ def page(answer: Any) -> str:
         loader=jinja2.PackageLoader(__name__, "."),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    text = environment.get_template("page.html.jinja").render(_context(answer))
+    template = environment.get_template("page.html.jinja")
+    context, text, shown = {}, "", None
+    for room in ROOMS:
+        if shown is None or room.effects is not None:
+            shown = answer if room.effects is None else Shortened(answer, room.effects)
+            context = _context(shown, room)
+        text = template.render(context | _trials(shown, context, room))
+        if len(text.encode("utf-8", "replace")) <= LIMIT:
+            break
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _context(answer: Any) -> dict[str, Any]:
+def _context(answer: Any, room: Room) -> dict[str, Any]:
     metric = measure_of(answer)
     counts = getattr(answer, "counts", None) or _counted(answer.trials)
+    drawn = _curves(answer, metric.name)
     cells = tables.cells(getattr(answer, "costs", None), answer.trials, metric, getattr(answer, "dimensions", None))
+    if cells and room.effects:
+        cells = replace(cells, rows=cells.rows[: room.effects], cut=max(0, len(cells.rows) - room.effects))
     return {
         "style": _style(),
         "name": clean(getattr(answer, "name", "") or "Analysis of a table"),
@@ -60,13 +72,12 @@ def _context(answer: Any) -> dict[str, Any]:
         "complete_cases": beside.complete_cases(answer, metric),
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
-        "curves": _curves(answer, metric.name),
+        "curves": drawn,
         "cells": cells,
         "tuning": best_of_k.summary(answer),
         "best_of_k": best_of_k.panels(answer),
         "gradients": tables.gradients(getattr(answer, "gradients", None)),
         "imitation": tables.imitation(answer.trials, getattr(answer, "cells", [])),
-        "trials": tables.trials(answer.trials) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),
         "notes": [clean(n) for n in getattr(answer, "notes", [])],
         "limits": reading.limits(answer),
@@ -76,6 +87,14 @@ def _context(answer: Any) -> dict[str, Any]:
         "toml": _toml(answer),
         "command": _command(answer),
     }
+
+
+def _trials(answer: Any, context: dict[str, Any], room: Room) -> dict[str, Any]:
+    """What depends on the room that there is: the table of trials, the script's data."""
+    frame = listed.trials(answer)
+    drawn = [c["column"] for c in context["curves"]]
+    table = tables.trials(frame, room.rows) if len(frame) else None
+    return {"trials": table} | script.parts(answer, frame, measure_of(answer), drawn, room)
 
 
 def _style() -> str:
@@ -134,7 +153,7 @@ def _curves(answer: Any, metric: str) -> list[dict[str, Any]]:
         made = curves.panels(metrics, cells, versus, column)
         if made:
             left_out = len({c.name for c in cells} & set(metrics["cell"])) - len(made)
-            found.append({"metric": plain(column), "panels": made, "left_out": left_out})
+            found.append({"metric": plain(column), "column": column, "panels": made, "left_out": left_out})
     return found
 
 

@@ -47,27 +47,45 @@ def choose(columns: list[str], metric: str) -> list[str]:
     return found[:3] or [c for c in columns if c.startswith(("validation_", "train_"))][:2]
 
 
-def curve(metrics: Any, cell: str, metric: str, *, share: bool = False) -> Curve | None:
-    """The mean over replicates at each epoch with its 95 % t interval (of a share within 0 and 1).
-
-    None where nothing finite was logged.
-    """
+def every(metrics: Any, column: str, *, share: bool = False) -> dict[str, Curve]:
+    """{cell: the mean over replicates at each epoch with its 95 % t interval} of what is finite; of a share within 0
+    and 1. One pass over the table, whatever the number of cells."""
     from scipy.stats import t
 
-    rows = metrics[(metrics["cell"] == cell) & metrics[metric].notna()]
-    rows = rows[rows[metric].abs() < math.inf]
+    values = metrics[column]
+    rows = metrics[values.notna() & (values.abs() < math.inf)]
     if rows.empty:
-        return None
-    one = rows.groupby("epoch")[metric].agg(["mean", "std", "count"]).sort_index()
-    if len(one) > POINTS:
-        keep = sorted({round(i * (len(one) - 1) / (POINTS - 1)) for i in range(POINTS)})
-        one = one.iloc[keep]
-    half = t.ppf(0.975, (one["count"] - 1).clip(lower=1)) * one["std"] / one["count"] ** 0.5
-    mean = one["mean"]
-    low, high = mean - half, mean + half
-    if share:
-        low, high = low.clip(lower=0), high.clip(upper=1)
-    return Curve([int(e) for e in one.index], list(mean), list(low), list(high), int(one["count"].max()))
+        return {}
+    table = rows.groupby(["cell", "epoch"], sort=True)[column].agg(["mean", "std", "count"])
+    half = t.ppf(0.975, (table["count"] - 1).clip(lower=1)) * table["std"] / table["count"] ** 0.5
+    low, high = table["mean"] - half, table["mean"] + half
+    table["low"], table["high"] = (low.clip(lower=0), high.clip(upper=1)) if share else (low, high)
+    found = {}
+    for cell, one in table.groupby(level="cell", sort=False):
+        epochs = [int(e) for e in one.index.get_level_values("epoch")]
+        found[cell] = Curve(epochs, *(one[k].tolist() for k in ("mean", "low", "high")), int(one["count"].max()))
+    return found
+
+
+def curve(metrics: Any, cell: str, metric: str, *, share: bool = False) -> Curve | None:
+    """That of one cell, thinned; None where nothing finite was logged."""
+    return thinned(every(metrics[metrics["cell"] == cell], metric, share=share).get(cell))
+
+
+def thinned(whole: Curve | None, points: int = POINTS) -> Curve | None:
+    """At most `points` epochs, evenly spread, the first and the last among them."""
+    if whole is None or len(whole.epoch) <= points:
+        return whole
+    keep = spread(len(whole.epoch), points)
+    parts = ([values[i] for i in keep] for values in (whole.epoch, whole.mean, whole.low, whole.high))
+    return Curve(*parts, whole.replicates)
+
+
+def spread(count: int, points: int) -> list[int]:
+    """At most `points` of `count` places, evenly, both ends among them."""
+    if count <= points:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (points - 1)) for i in range(points)})
 
 
 def panels(
@@ -79,27 +97,29 @@ def panels(
     share of it that need not be seen whole.
     """
     metric = measure(column, metrics[column])
-    found = {cell.name: c for cell in cells if (c := curve(metrics, cell.name, column, share=metric.share)) is not None}
+    known = every(metrics, column, share=metric.share)
+    found = {cell.name: c for cell in cells if (c := thinned(known.get(cell.name))) is not None}
     if not found:
         return []
-    limits = _limits(list(found.values()), start)
+    box = limits(list(found.values()), start)
     epochs = min(c.epoch[0] for c in found.values()), max(c.epoch[-1] for c in found.values())
     made = []
     for cell in cells:
         if cell.name not in found or len(made) == PANELS:
             continue
         own, below = found[cell.name], found.get(versus.get(cell.name, ""))
-        picture = _panel(own, below, cell, versus.get(cell.name, ""), metric, limits, epochs, axis)
-        made.append(Panel(clean(cell.name), _role(cell), score(own.mean[-1], metric), own.replicates, picture))
+        picture = _panel(own, below, cell, versus.get(cell.name, ""), metric, box, epochs, axis)
+        made.append(Panel(clean(cell.name), role(cell), score(own.mean[-1], metric), own.replicates, picture))
     return made
 
 
-def _role(cell: Any) -> str:
-    role = getattr(cell, "role", "level")
-    return role if role in ("control", "variant") else "level"
+def role(cell: Any) -> str:
+    """`level`, `control` or `variant`, for the style sheet."""
+    found = getattr(cell, "role", "level")
+    return found if found in ("control", "variant") else "level"
 
 
-def _limits(curves: list[Curve], start: float) -> tuple[float, float]:
+def limits(curves: list[Curve], start: float = 1 / 3) -> tuple[float, float]:
     """The means after the first part of the epochs (`start`), where curves differ, and bands as far as half a span
     beyond them.
 
@@ -121,10 +141,8 @@ def _limits(curves: list[Curve], start: float) -> tuple[float, float]:
     return low - 0.03 * span, high + 0.03 * span
 
 
-def _panel(
-    own: Curve, below: Curve | None, cell: Any, versus: str, metric: Measure, limits, epochs, axis: str
-) -> Markup:
-    low, high = limits
+def _panel(own: Curve, below: Curve | None, cell: Any, versus: str, metric: Measure, box, epochs, axis: str) -> Markup:
+    low, high = box
     first, last = epochs
 
     def x(epoch: float) -> float:
@@ -147,7 +165,7 @@ def _panel(
             svg.text(x(value), BOTTOM + 16, f"{int(value)}", class_="tick", text_anchor="middle", font_size=11)
         )
     parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 28, axis, class_="axis", text_anchor="middle", font_size=11))
-    role = _role(cell)
+    kind = role(cell)
     lines: list[Markup] = []
     if below is not None:
         lines.append(_line(below, x, y, "reference"))
@@ -155,8 +173,8 @@ def _panel(
     if len(band) > 1:
         edge = [(x(own.epoch[i]), y(own.high[i])) for i in band]
         edge += [(x(own.epoch[i]), y(own.low[i])) for i in reversed(band)]
-        lines.append(svg.path(edge, closed=True, class_=f"band {role}"))
-    lines.append(_line(own, x, y, f"curve {role}"))
+        lines.append(svg.path(edge, closed=True, class_=f"band {kind}"))
+    lines.append(_line(own, x, y, f"curve {kind}"))
     parts.append(_clipped(lines))
     title = f"{metric.label} of {clean(cell.name)} by {axis}, last {score(own.mean[-1], metric)}"
     if below is not None:

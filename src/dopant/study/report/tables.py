@@ -12,14 +12,14 @@ from . import circuits
 from .forest import AGAINST_CONTROL, groups, role_of
 from .words import IN_UNIT_OF_METRIC, Measure, clean, formatter, is_missing, kind_of, plain, score
 
-CUT = 2000  # more trials than this are not listed
+CUT = 200  # more trials than this stand in the page's data and in trials.csv, not in its text
 
 EFFECTS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
     "smallest_detectable", "untuned", "tier", "verdict",
 )  # fmt: skip
-TRIALS = ("trial", "cell", "level", "replicate", "phase", "status", "attempts", "reason")
+TRIALS = ("trial", "cell", "level", "replicate", "seed", "phase", "status", "attempts", "reason", "swaps")
 ELSEWHERE = ("cost_", "gradient_", "dimension_", "warnings")  # how columns begin that other tables show
 IDENTITY = ("cell", "role", "level")
 HIDDEN = ("cell", "role", "controls", "sentence", "of", "p_t")  # columns of effects that the page shows in other ways
@@ -94,16 +94,24 @@ def entry(column: str, value: Any, write: Callable[[Any], str]) -> Entry:
     """One value of a column, a number written as `write` says."""
     if is_missing(value):
         return Entry("–", None, "none")
-    if isinstance(value, (numbers.Real, bool)) or type(value).__name__ in ("bool_", "bool"):
+    if is_number(value):
         exact = str(bool(value)).lower() if "bool" in type(value).__name__ else repr(_python(value))
         return Entry(write(value), exact, "number")
     if column == "verdict":
         return Entry(clean(value), None, f"verdict {kind_of(value)[0].key}")
     if column == "status":
         return Entry(clean(value), None, f"status {clean(value)}")
-    if isinstance(value, (list, tuple)):
-        return Entry("; ".join(clean(v) for v in value))
-    return Entry(clean(value), None, "id" if column == "trial" else "")
+    return Entry(text_of(value), None, "id" if column == "trial" else "")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a table shows it as a number; truth values are, as yes and no."""
+    return isinstance(value, numbers.Real) or type(value).__name__ in ("bool_", "bool")
+
+
+def text_of(value: Any) -> str:
+    """How a table shows what is no number."""
+    return "; ".join(clean(v) for v in value) if isinstance(value, (list, tuple)) else clean(value)
 
 
 def _python(value: Any) -> int | float:
@@ -121,11 +129,15 @@ def header(column: str, metric: Measure, numeric: bool) -> Header:
 
 def build(
     records: list[dict[str, Any]], columns: list[str], metric: Measure, classes: list[str] | None = None,
-    own: Mapping[str, circuits.Column] | None = None,
+    own: Mapping[str, circuits.Column] | None = None, values: Any = None,
 ) -> Table:  # fmt: skip
-    """A table of `records` with these columns, in this order. own: columns that have words of their own in it."""
+    """A table of `records` with these columns, in this order. own: columns that have words of their own in it.
+
+    values: a frame by whose columns it is judged how each is written, where the records are a part of it.
+    """
     own = own or {}
-    writers = {c: formatter(c, metric, [record.get(c) for record in records]) for c in columns}
+    judged = {c: [record.get(c) for record in records] if values is None else values[c] for c in columns}
+    writers = {c: formatter(c, metric, judged[c]) for c in columns}
     writers |= {c: column.write for c, column in own.items() if column.write is not None}
     rows = [[entry(c, record.get(c), writers[c]) for c in columns] for record in records]
     numeric = [any(row[i].class_ == "number" for row in rows) for i in range(len(columns))]
@@ -154,20 +166,20 @@ def effects(frame: Any, metric: Measure) -> Table:
     return table
 
 
-def trials(frame: Any) -> Table:
-    """Every trial with its status; columns without any value are left out."""
+def trial_columns(frame: Any) -> list[str]:
+    """The columns of the table of trials: how each ended, then its results; those without any value are left out."""
     columns = [c for c in TRIALS if c in frame.columns]
-    columns += [
-        c
-        for c in frame.columns
-        if c not in columns
-        and not str(c).startswith(("cost_", "gradient_", "dimension_", "warnings"))
-        and _worth(frame[c])
-    ]
+    columns += [c for c in frame.columns if c not in columns and not str(c).startswith(ELSEWHERE) and _worth(frame[c])]
     if "reason" in columns and frame["reason"].map(lambda v: is_missing(v) or v == "").all():
         columns.remove("reason")
-    shown = frame.head(CUT)
-    table = build(shown.to_dict("records"), columns, Measure("", False))
+    return columns
+
+
+def trials(frame: Any, rows: int = CUT) -> Table:
+    """The first `rows` trials with their status."""
+    columns = trial_columns(frame)
+    shown = frame.head(rows)
+    table = build(shown.to_dict("records"), columns, Measure("", False), values=frame)
     return Table(table.headers, table.rows, [], len(frame) - len(shown))
 
 

@@ -102,8 +102,12 @@ class Measure:
 def measure(name: Any, values: Any = ()) -> Measure:
     """A metric by its name and values seen: an accuracy above 1 was given in per cent already and stays as it is."""
     name = clean(name)
+    if "accuracy" not in name.lower():
+        return Measure(name, False)
+    if getattr(getattr(values, "dtype", None), "kind", "O") in "iuf":  # half a million lines of a log, at once
+        return Measure(name, bool((values.isna() | ((values >= 0) & (values <= 1))).all()))
     seen = [float(v) for v in values if isinstance(v, numbers.Real) and not is_missing(v)]
-    return Measure(name, "accuracy" in name.lower() and all(0 <= v <= 1 for v in seen))
+    return Measure(name, all(0 <= v <= 1 for v in seen))
 
 
 def measure_of(answer: Any, name: Any = None) -> Measure:
@@ -202,19 +206,32 @@ def duration(value: float) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
+def manner(column: str, metric: Measure, values: Any = ()) -> tuple[Any, ...]:
+    """How a column of any table is written, as data: the page's script writes the same. See `formatter`."""
+    if column in IN_UNIT_OF_METRIC:
+        return "difference", metric.share, column in SIGNED
+    if column in ("p", "p_floor", "p_holm", "p_equivalence", "mcnemar_p"):
+        return ("p",)
+    if "flops" in column or column.endswith("bytes"):
+        return ("large",)
+    if column.startswith("seconds") or column.endswith("seconds"):
+        return ("seconds",)
+    if column == "correlation":
+        return ("correlation",)
+    if measure(column, values).share:
+        return ("share",)
+    return "number", 4 if "loss" in column else 3
+
+
 def formatter(column: str, metric: Measure, values: Any = ()) -> Callable[[Any], str]:
     """How a column of any table is written. metric: what the effects are about. values: of the column."""
-    if column in IN_UNIT_OF_METRIC:
-        return lambda v: difference(v, metric, signed=column in SIGNED)
-    if column in ("p", "p_floor", "p_holm", "p_equivalence", "mcnemar_p"):
-        return p_value
-    if "flops" in column or column.endswith("bytes"):
-        return large
-    if column.startswith("seconds") or column.endswith("seconds"):
-        return seconds
-    if column == "correlation":
-        return lambda v: f"{v:.2f}".replace("-", MINUS)
-    own = measure(column, values)
-    if own.share:
-        return lambda v: score(v, own)
-    return lambda v: number(v, 4 if "loss" in column else 3)
+    kind, *settings = manner(column, metric, values)
+    if kind == "difference":
+        return lambda v: difference(v, metric, signed=settings[1])
+    if kind == "number":
+        return lambda v: number(v, settings[0])
+    return {
+        "p": p_value, "large": large, "seconds": seconds,
+        "correlation": lambda v: f"{v:.2f}".replace("-", MINUS),
+        "share": lambda v: score(v, Measure(column, True)),
+    }[kind]  # fmt: skip
