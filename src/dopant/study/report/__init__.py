@@ -1,7 +1,8 @@
 """The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
 `page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
-(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs one.
+(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, reading, tables
+from . import beside, best_of_k, curves, forest, gradient_norms, reading, slots, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -51,6 +52,7 @@ def _context(answer: Any) -> dict[str, Any]:
         "published": reading.reads_test_set(answer),
         "protocol": reading.protocol(answer),
         "verdicts": reading.verdicts(answer),
+        "host": slots.host(answer),
         "kinds": KINDS,
         "tags": TAGS,
         "forests": _forests(answer),
@@ -60,6 +62,7 @@ def _context(answer: Any) -> dict[str, Any]:
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
         "curves": _curves(answer, metric.name),
+        "gradient_norms": gradient_norms.of(answer),
         "cells": cells,
         "tuning": best_of_k.summary(answer),
         "best_of_k": best_of_k.panels(answer),
