@@ -6,7 +6,7 @@ work without a script and from the keyboard; identifiers are numbers, since name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -20,17 +20,17 @@ GROUPS = 4  # sets of arms that have a colour of their own; further ones share t
 
 @dataclass(frozen=True)
 class Layout:
-    """In the figure's own units, close to CSS pixels. columns: blocks in a row."""
+    """In the figure's own units, close to CSS pixels. columns: blocks in a row; of fewer, each may be `widest`."""
 
     width: float
     columns: int
     block: float
+    widest: float
     gap: float
-    font: float
 
 
-WIDE = Layout(width=980, columns=5, block=168, gap=35, font=14)
-NARROW = Layout(width=360, columns=1, block=340, gap=22, font=14)
+WIDE = Layout(width=980, columns=5, block=166, widest=245, gap=35)
+NARROW = Layout(width=360, columns=1, block=352, widest=352, gap=22)
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,18 @@ class Marked:
 
 def drawing(blocks: list[Block], marked: dict[str, Marked], layout: Layout, name: str) -> Markup:
     """The figure. marked: {slot: how it is marked}. name: of the host, for those who cannot see it."""
+    columns = max(1, min(layout.columns, len(blocks)))
+    room = (layout.width - 8 - layout.gap * (columns - 1)) / columns
+    layout = replace(layout, columns=columns, block=min(layout.widest, room))
     rows = [blocks[i : i + layout.columns] for i in range(0, len(blocks), layout.columns)]
     parts: list[Markup] = []
     y = 14.0
-    wide = layout.columns > 1
+    wide = columns > 1
     for number_, row in enumerate(rows):
         tall = max(_height(block, marked, layout) for block in row)
         for place, block in enumerate(row):
             x = 3 + place * (layout.block + layout.gap)
-            height = tall if wide else _height(block, marked, layout)
+            height = _height(block, marked, layout)
             if place:
                 parts.append(_step(x - layout.gap, y + 26, x, y + 26))
             elif number_ and not wide:

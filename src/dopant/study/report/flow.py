@@ -50,7 +50,7 @@ def blocks(host: Mapping[str, Any], slots: Iterable[str], most: int = MOST) -> l
 
     def walk(name: str, inside: str) -> None:
         is_slot, inner = name in slots, below(name)
-        deeper = any(n in slots for n in inner[1:])
+        deeper = any(n in slots for n in inner[1:]) or _around(known, inner, slots)
         if is_slot or not deeper:
             one = known[name]
             calls = int(one["calls"]) or max((int(known[n]["calls"]) for n in inner), default=0)
@@ -64,6 +64,14 @@ def blocks(host: Mapping[str, Any], slots: Iterable[str], most: int = MOST) -> l
         walk(top, "")
     found.sort(key=lambda b: b.place)
     return _gathered(found, most)
+
+
+def _around(known: Mapping[str, Mapping[str, Any]], inner: list[str], slots: list[str]) -> bool:
+    """Whether a container that is not called itself (a list of layers) holds modules before and after a slot."""
+    places = [known[n]["first"] for n in inner if known[n]["first"] is not None]
+    if known[inner[0]]["first"] is not None or not places or inner[0] in slots:
+        return False
+    return any(known[s]["first"] is not None and min(places) < known[s]["first"] < max(places) for s in slots)
 
 
 def _gathered(found: list[Block], most: int) -> list[Block]:

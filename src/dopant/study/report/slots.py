@@ -115,7 +115,8 @@ def _shown(answer: Any, kept: dict[str, Any], cells: list[Any], used: dict[str, 
     for slot, one in zip(slots, details, strict=True):
         arms = tuple(c.name for cs in used[slot].values() for c in cs if _role(c) == "level")
         group = groups.setdefault(arms, min(len(groups), blocks.GROUPS - 1))
-        chips = tuple((_chip(f), f.id) for f in one.fillings)
+        names = [f.name for f in one.fillings if not f.role]
+        chips = tuple((_chip(f, names.count(f.name) == 1), f.id) for f in one.fillings)
         marked[slot] = blocks.Marked(one.number, one.arms, group, chips)
     name = clean(kept["class"])
     made = [blocks.drawing(drawn, marked, layout, name) for layout in (blocks.WIDE, blocks.NARROW)]
@@ -149,8 +150,13 @@ def _role(cell: Any) -> str:
     return str(getattr(cell, "role", "level"))
 
 
-def _chip(filling: FillingShown) -> str:
-    return f"{filling.role}: {filling.name}" if filling.role == "control" else filling.name
+def _chip(filling: FillingShown, alone: bool) -> str:
+    """How a block names a filling: a variant by what sets it apart."""
+    if filling.role == "variant":
+        return f"variant: {filling.options or filling.name}"
+    if filling.role:
+        return f"{filling.role}: {filling.name}"
+    return filling.name + (f", {filling.options}" if filling.options and not alone else "")
 
 
 def arms_of(using: Iterable[Any], cells: list[Any]) -> str:
@@ -195,7 +201,7 @@ def _filling(
     identifier: str, slot: str, spec: dict[str, Any], using: list[Any], kept: dict[str, Any], reader: _Reader
 ) -> FillingShown:
     name = str(spec.get("component"))
-    options = ", ".join(f"{k} = {v!r}" for k, v in spec.items() if k != "component")
+    options = _options(spec)
     info = kept["components"].get(name) or hosted.components_of(using).get(name) or {}
     found = reader.exhibit(using)
     own = (found or {}).get("slots", {}).get(slot, {})
@@ -211,12 +217,22 @@ def _filling(
     ]
     role = ROLES.get(_role(using[0]), _role(using[0]))
     names = [clean(c.name) for c in using]
-    where = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    where = "; ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return FillingShown(
         identifier, clean(name), clean(options), role, where, clean(info.get("doc", "")), _registered(info),
         _costs(own, reader.dimension(using, slot)), reader.gradients(using, slot),
         [clean(c["text"]) for c in own.get("circuits", [])], shown, problems, reader.said(using),
     )  # fmt: skip
+
+
+def _options(spec: dict[str, Any]) -> str:
+    """The options of a swap in words; what a control stands in for is not one of them."""
+    found = [f"{k} = {v}" for k, v in spec.items() if k not in ("component", "of")]
+    instead = spec.get("of")
+    if isinstance(instead, dict):
+        inner = _options(instead)
+        found.append(f"in place of {instead.get('component')}" + (f" ({inner})" if inner else ""))
+    return ", ".join(found)
 
 
 def _about(problem: str, slot: str) -> bool:
