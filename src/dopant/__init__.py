@@ -32,6 +32,7 @@ _NAMES = {
     "task": (".tasks.base", "task"),
     "Lifecycle": (".lifecycle", "Lifecycle"),
     "Phase": (".lifecycle", "Phase"),
+    "Panel": (".panels", "Panel"),
     "Streams": (".streams", "Streams"),
     "Ladder": (".designs", "Ladder"),
     "Factorial": (".designs", "Factorial"),

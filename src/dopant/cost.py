@@ -232,6 +232,14 @@ def _numbers(parameter: nn.Parameter) -> int:
     return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
+def own_costs(module: nn.Module) -> dict[str, Any]:
+    """What the modules in `module` say of themselves by `cost()`, such as qubits and tier, as the ledger adds it up."""
+    found: dict[str, Any] = {}
+    for inner in module.modules():
+        _add(found, inner)
+    return found
+
+
 def _add(found: dict[str, Any], module: nn.Module) -> None:
     declare = getattr(module, "cost", None)
     given: Any = declare() if callable(declare) else {}

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from .panels import Panel
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,12 @@ class Lifecycle:
     def predict(self, outputs: Any) -> Any:
         """Called on the network's outputs in evaluation only; returns what is scored."""
         return outputs
+
+    def panels(self, inputs: list[tuple[Any, ...]]) -> list[Panel]:
+        """What the report shows of this module once it is trained: see `dopant.panels`.
+
+        Called once at the end of a trial, in evaluation mode and without gradient, with the positional inputs that
+        reach this module for eight validation items (training items where there are none), one tuple a call. What it
+        draws at random changes no number of the trial, and what it raises is told in the report instead.
+        """
+        return []

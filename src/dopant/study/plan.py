@@ -128,6 +128,8 @@ def trial(study: Study, cell: Cell, replicate: int, recipe: Recipe, files: Mappi
     extra: dict[str, Any] = {"checkpoint_seconds": recipe.checkpoint_seconds}
     if study.metric is not None:
         extra["metric"] = study.metric  # no part of the identity: the same trial answers for another metric
+    if cell.baseline is None:
+        extra["slots"] = study.slots()  # whose gradients every arm logs, what stands there in the host too
     return Trial(
         describe(study, cell, replicate, recipe, files),
         cell.name,

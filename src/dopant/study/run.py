@@ -20,7 +20,7 @@ from ..designs.automatic import ALL
 from ..errors import ConfigError, DoesNotFit, DopantError, NotDefined, SlotMismatch, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
-from . import budget, forecast, provenance, tuning
+from . import budget, forecast, hosted, provenance, tuning
 from . import plan as planning
 from .answer import write_text
 from .config import Study, Tuning, as_named
@@ -110,8 +110,9 @@ def run(
     study = study if study.name else study.with_(name=folder.name)
     files = sums(with_files)
     needs: dict[str, dict[str, int]] = {}
+    drawn: dict[str, Any] = {}
     with pretrained.places(folder, starts):
-        facts, unbuildable = check(study, needs, forecast.cells_left(study, folder, files))
+        facts, unbuildable = check(study, needs, forecast.cells_left(study, folder, files), drawn)
         study = budget.measured(study.with_(unbuildable=unbuildable))
     provenance.same_data(folder / "provenance.json", facts)
     if fork:
@@ -120,6 +121,7 @@ def run(
     forecast.refuse_disk(study, needs, folder, files)
     store, notes = _open(folder, study, files)
     pretrained.keep(folder, starts)
+    hosted.keep(folder, drawn)
     # What was lost to a crash or to an error of the code is no result: an explicit start tries it again.
     store.retry(ids=[row["id"] for row in store.rows() if status_of(row) == "lost"])
     higher = higher_is_better(study)
@@ -318,11 +320,15 @@ def default_name(study: Study) -> str:
 
 
 def check(
-    study: Study, needs: dict[str, dict[str, int]] | None = None, due: set[str] | None = None
+    study: Study,
+    needs: dict[str, dict[str, int]] | None = None,
+    due: set[str] | None = None,
+    drawn: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Build the host once and look at every swap of every cell, and whether each fits into memory (DoesNotFit).
 
-    needs: gets, for each cell, the bytes of a worker and of a checkpoint.
+    needs: gets, for each cell, the bytes of a worker and of a checkpoint. drawn: gets what the report draws of the
+    host.
 
     Returns (facts of the data for provenance, {control cell that cannot be built: why}). Raises the specific error of a
     single problem of a level or variant, ConfigError with all lines of several.
@@ -362,6 +368,8 @@ def check(
             [f"the host does not take data set {data.name!r}, with samples {shapes[0] if shapes else 'of no tensors'};"
              " another is named by data=… or --data", *error.problems]
         ) from None  # fmt: skip
+    if drawn is not None:
+        drawn |= hosted.try_measure(model, sample, before, study)
     counts: dict[str, dict[str, int]] = {}
     fine: dict[str, dict[str, int] | None] = {}  # what fits, fits in every cell that has the same network
     for cell in cells:

@@ -19,6 +19,7 @@ from ..evaluation.gradient_probe import as_metrics, gradient_probes
 from ..lifecycle import Lifecycle
 from ..recipe import Recipe
 from ..streams import Streams
+from ..study import exhibits
 from ..training.lifecycle_calls import need_true_targets, participants
 from ..training.loop import tensors_of
 from ._returned import number, read
@@ -129,6 +130,8 @@ def custom(trial: Any, streams: Streams, keeper: Any) -> Result:
     keeper.warnings += _doubts(model, before)
     if set(tensors_of(model)) == names:  # a loop may have rebuilt it; such a network is the loop's to keep
         keeper.save({"model": tensors_of(model), "best": {}})
+    shown = None if data is None else data.validation if len(data.validation) else data.train
+    exhibits.keep(trial, model, shown, keeper)
     found = costs | metrics | probed  # what the loop gave comes first: it names the metric where the study does not
     if data is not None and takes_data:
         facts = {

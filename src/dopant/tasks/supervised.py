@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ..evaluation.dimension_probe import dimension_probes
 from ..evaluation.gradient_probe import as_metrics, gradient_probes
 from ..recipe import Recipe
 from ..streams import Streams
+from ..study import exhibits
 from ..training.distil import Distillation
 from ..training.loop import Loop
 from ..training.regimes import freeze_rest, held_statistics
@@ -55,7 +57,8 @@ def trained(trial: Any, streams: Streams, keeper: Any) -> tuple[Loop, dict[str, 
         probes = dimension_probes(model, description["swaps"], data.sample, len(data.train))
         probed |= dimension_metrics(probes)
     loop = Loop(
-        model, data, recipe, streams, keeper, epochs=trial.epochs, slots=watched(model, description["swaps"]),
+        model, data, recipe, streams, keeper, epochs=trial.epochs,
+        slots=watched(model, description["swaps"], trial.extra.get("slots", ())),
         protocol=description.get("protocol"), device=device, held=held_statistics(model, trained) if trained else (),
         distillation=_distillation(host, model, description, data, recipe, device),
     )  # fmt: skip
@@ -88,6 +91,8 @@ def trained(trial: Any, streams: Streams, keeper: Any) -> tuple[Loop, dict[str, 
         items = scores.items
         metrics |= probed
     metrics["test_reads"] = loop.test_reads
+    shown = data.validation if len(data.validation) else data.train
+    exhibits.keep(trial, loop.model, shown, keeper, recipe.precision)
     return loop, metrics, items
 
 
@@ -111,8 +116,11 @@ def finite(means: dict[str, float]) -> dict[str, float]:
     return means
 
 
-def watched(model: nn.Module, swaps: dict[str, Any]) -> list[str]:
-    """Submodules whose gradient norm is logged: the swapped slots and the top-level children with parameters."""
+def watched(model: nn.Module, swaps: dict[str, Any], others: Iterable[str] = ()) -> list[str]:
+    """Submodules whose gradient norm is logged: the swapped slots, those that `others` of the study's arms swap, and
+    the top-level children; of the last two kinds those that are there and have parameters that move."""
     names = [slot for group in swaps for slot in group.split("+")]
-    names += [name for name, child in model.named_children() if any(p.requires_grad for p in child.parameters())]
+    there = dict(model.named_modules(remove_duplicate=False))
+    moves = [slot for group in others for slot in group.split("+")] + [name for name, _ in model.named_children()]
+    names += [n for n in moves if n in there and any(p.requires_grad for p in there[n].parameters())]
     return list(dict.fromkeys(names))

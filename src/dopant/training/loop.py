@@ -33,9 +33,6 @@ from .reseed import Reseeder
 CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
 
 
-CALL = "call:"  # before what components tell of their calls, among the sums of an epoch
-
-
 @dataclass
 class Progress:
     """The loop's counters: what a checkpoint holds beside tensors."""
@@ -60,7 +57,9 @@ class Loop:
     """Training of one model on one data set by one recipe.
 
     keeper: where states and metrics go (dopant.study.keeper.Keeper, or anything with its methods).
-    slots: names of submodules whose gradient norm is logged. protocol "published" reads the test set every epoch.
+    slots: names of submodules whose gradient norm is logged, as `grad_norm_SLOT`: of all gradients in it together,
+    before any clipping, the mean over the steps of an epoch (0 where no gradient reaches it).
+    protocol "published" reads the test set every epoch.
     distillation: what the components of the model imitate before all else, for the recipe's `distil_epochs`.
     held: modules that stay in evaluation throughout.
     """
@@ -174,6 +173,7 @@ class Loop:
             module.eval()
         moving = self._moving()
         order = self._order(progress.epoch).split(recipe.batch)
+        begun = set(progress.sums)  # by an earlier attempt, which may have watched fewer slots
         sums = {k: torch.tensor(v, dtype=torch.float64, device=self.device) for k, v in progress.sums.items()}
         clock = time.perf_counter() - float(sums.pop("seconds", torch.zeros(())))
         for indices in order[progress.batch :]:
@@ -189,7 +189,10 @@ class Loop:
         count = values.pop("count")
         row = {_column(k): v / count for k, v in values.items()}
         for name in self.slots:
-            row[f"grad_norm_{name}"] *= count / len(order)  # a mean over steps, not over samples
+            key = f"grad_norm_{name}"
+            row[key] *= count / len(order)  # a mean over steps, not over samples
+            if begun and key not in begun:  # of some of the steps only
+                del row[key]
         row["seconds"] = seconds
         progress.seconds += seconds
         if self._distils():

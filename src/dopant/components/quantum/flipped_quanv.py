@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ..._precision import no_autocast
 from ...errors import ConfigError, SlotMismatch
+from ...panels import Images, Panel
 from ...quantum.exponential import hermitian_exp_column
 from ...quantum.pauli import pauli_sum
 from ...registry import component
@@ -168,6 +169,17 @@ class FlippedQuanv(StateLayer, KernelConv):
             self._note(lambda: torch.view_as_real(psi).square().sum((-2, -1)))
             kernel = self._kernel_of(psi)
         return self.convolve(x, kernel)
+
+    def panels(self, inputs: Any) -> list[Panel]:
+        """The trained kernels, one picture for each pair of channels, all on one scale."""
+        with no_autocast(self.angles.device):
+            kernel = self.kernel()
+        pairs = [f"{o} from {i}" for o in range(self.out_channels) for i in range(self.in_channels)]
+        caption = (
+            "Each small square is the kernel between one output and one input channel (numbered below it), and each is "
+            "the corner of a two-qubit state's density matrix: symmetric, positive semidefinite, of rank two at most."
+        )
+        return [Panel("Trained kernels", Images.of(kernel.flatten(0, 1), pairs, signed=True), caption=caption)]
 
     def _kernel_of(self, psi: torch.Tensor) -> torch.Tensor:
         rows = torch.view_as_real(psi)[..., : self.kernel_size, :]

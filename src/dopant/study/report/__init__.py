@@ -16,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, listed, reading, script, tables
+from . import beside, best_of_k, curves, forest, gradient_norms, listed, reading, script, slots, tables
 from .room import LIMIT, ROOMS, Room, Shortened
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
@@ -64,6 +64,7 @@ def _context(answer: Any, room: Room) -> dict[str, Any]:
         "published": reading.reads_test_set(answer),
         "protocol": reading.protocol(answer),
         "verdicts": reading.verdicts(answer),
+        "host": slots.host(answer),
         "kinds": KINDS,
         "tags": TAGS,
         "forests": _forests(answer),
@@ -73,6 +74,7 @@ def _context(answer: Any, room: Room) -> dict[str, Any]:
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
         "curves": drawn,
+        "gradient_norms": gradient_norms.of(answer),
         "cells": cells,
         "tuning": best_of_k.summary(answer),
         "best_of_k": best_of_k.panels(answer),
