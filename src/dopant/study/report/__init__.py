@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, reading, tables
+from . import beside, best_of_k, charts, curves, evidence, forest, pareto, reading, tables
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
 __all__ = ["page"]
@@ -59,6 +59,9 @@ def _context(answer: Any) -> dict[str, Any]:
         "complete_cases": beside.complete_cases(answer, metric),
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
+        "charts": charts.charts(answer),
+        "pareto": pareto.charts(answer),
+        "evidence": evidence.tiers(answer),
         "curves": _curves(answer, metric.name),
         "cells": cells,
         "tuning": best_of_k.summary(answer),
