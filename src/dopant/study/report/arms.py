@@ -1,6 +1,7 @@
 """What every arm of a race, a placement or a design with one thing changed at a time scored, replicate by replicate.
 
-The forest says how each differs from the host; this says what each reached and how its replicates lie.
+The forest says how each differs from the host, its controls beside it; this says what each reached and how its
+replicates lie.
 """
 
 from __future__ import annotations
@@ -42,15 +43,11 @@ def chart(answer: Any) -> Chart | None:
     rows = [dots.Row(clean(c.name), "level", found.get(c.name), "untouched", line=True) for c in host]
     for entry in entries:
         rows.append(dots.Row(clean(entry.name), "level", found.get(entry.name)))
-        mine = [c for c in cells if c.role in ("control", "variant") and str(c.name).startswith(f"{entry.name}, ")]
-        for c in mine:
-            name = clean(str(c.name).removeprefix(f"{entry.name}, "))
-            rows.append(dots.Row(f"{c.role}: {name}", c.role, found.get(c.name)))
     rows += [dots.Row(clean(c.name), "baseline", found.get(c.name), line=True) for c in cells if c.role == "baseline"]
     title = f"{TITLES[kind]}: {metric.label}, mean and 95 % interval, small dots are replicates"
     notes = [
-        "Small dots: replicates. Bar: 95 % t interval of the mean, wider than that of the paired difference that verdicts "
-        "go by. The line through all rows: the host untouched."
+        "Small dots: replicates. Bar: 95 % t interval of the mean, not of the paired difference, which verdicts go "
+        "by. The line through all rows: the host untouched."
         + (" Sorted by mean; the order within the intervals is chance." if kind == "race" else ""),
         *failed_note(answer),
     ]
@@ -59,4 +56,4 @@ def chart(answer: Any) -> Chart | None:
         notes.append("Does not fit: " + "; ".join(clean(why) for why in skipped.values()) + ".")
     called = [(row.label, row.reached) for row in rows]
     pictures = [dots.dots(rows, metric, title, layout) for layout in (dots.WIDE, dots.NARROW)]
-    return Chart("arms", TITLES[kind], pictures, [], notes, listed(called, metric))
+    return Chart("arms", f"{TITLES[kind]}: {metric.label}", pictures, [], notes, listed(called, metric))

@@ -35,18 +35,31 @@ class Scale:
         return self.low <= value <= self.high
 
 
-def span_of(points: Iterable[float], intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
+def span_of(
+    points: Iterable[float], intervals: Iterable[tuple[float, float]], others: Iterable[float] = (), share: bool = False
+) -> tuple[float, float]:
     """An axis for points and intervals: all the points, and intervals as far as half a span beyond them (those of two
-    replicates may reach anywhere, and would squash the rest)."""
+    replicates may reach anywhere, and would squash the rest).
+
+    others: points that are seen where they lie within one and a half spans of the first ones; one hopeless control must
+    not squash the rest, and an arrow at the edge says that it is there. share: an axis within 0 and 1.
+    """
     seen = [p for p in points if math.isfinite(p)]
+    rest = [p for p in others if math.isfinite(p)]
+    if not seen:
+        seen, rest = rest, []
     if not seen:
         return 0.0, 1.0
+    low, high = min(seen), max(seen)
+    reach = 1.5 * ((high - low) or abs(high) * 0.1)
+    seen += [p for p in rest if low - reach <= p <= high + reach]
     low, high = min(seen), max(seen)
     span = (high - low) or abs(high) * 0.1 or 1.0
     ends = [e for pair in intervals for e in pair if math.isfinite(e)]
     low, high = max(min([low, *ends]), low - span / 2), min(max([high, *ends]), high + span / 2)
     span = (high - low) or span
-    return low - 0.05 * span, high + 0.05 * span
+    low, high = low - 0.05 * span, high + 0.05 * span
+    return (max(low, -0.03), min(high, 1.03)) if share else (low, high)
 
 
 def ticks(scale: Scale, metric: Measure, about: int = 5, signed: bool = False) -> list[tuple[float, str]]:
@@ -82,6 +95,8 @@ def whisker(place: float, scale: Scale, low: float, high: float, role: str, *, u
     if not (math.isfinite(low) and math.isfinite(high)):
         return []
     parts = []
+    if high < scale.low or low > scale.high:
+        return []
     first, last = (scale.at(min(max(v, scale.low), scale.high)) for v in (low, high))
 
     def points(*pairs: tuple[float, float]) -> list[tuple[float, float]]:
@@ -98,6 +113,17 @@ def whisker(place: float, scale: Scale, low: float, high: float, role: str, *, u
             arrow = points((place - 4, at - outwards), (place, at), (place + 4, at - outwards))
             parts.append(svg.path(arrow, closed=True, class_=f"cut {role}"))
     return parts
+
+
+def point(place: float, scale: Scale, value: float, shape: str, r: float, class_: str, *, upright: bool) -> Markup:
+    """A mark, or an arrow at the edge of the plot that a value lies beyond."""
+    if scale.inside(value):
+        at = scale.at(value)
+        return svg.mark(shape, *((place, at) if upright else (at, place)), r, class_=class_)
+    at = scale.at(scale.high if value > scale.high else scale.low)
+    out = math.copysign(9, scale.end - scale.start) * (1 if value > scale.high else -1)
+    corners = [(place - 6, at - out), (place, at), (place + 6, at - out)]
+    return svg.path([c if upright else (c[1], c[0]) for c in corners], closed=True, class_=f"{class_} beyond-axis")
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -128,9 +154,7 @@ def beside(x: float, y: float, width: float, height: float, taken: Sequence[Box]
             across = math.cos(math.radians(turn))
             left = cx if across > 0.3 else cx - width if across < -0.3 else cx - width / 2
             box = (left, cy - height / 2, left + width, cy + height / 2)
-            inside = (
-                box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
-            )
+            inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
             if inside and not any(covers(box, other) for other in taken):
                 return box
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -39,9 +40,11 @@ NARROW = Layout(360, (10, 350), True)
 def dots(rows: list[Row], metric: Measure, title: str, layout: Layout = WIDE, *, class_: str = "dots") -> Markup:
     """The figure; a row without a score says so."""
     known = [row.reached for row in rows if row.reached is not None]
+    levels = [row.reached for row in rows if row.reached is not None and row.role == "level"]
     low, high = axes.span_of(
-        [v for r in known for v in r.values.values()], [(r.low, r.high) for r in known if r.whole]
-    )
+        [v for r in levels for v in r.values.values()], [(r.low, r.high) for r in levels if r.whole],
+        [v for r in known for v in r.values.values()], metric.share,
+    )  # fmt: skip
     scale = axes.Scale(low, high, *layout.plot)
     y, body, centres = 8.0, [], []
     for row in rows:
@@ -50,19 +53,23 @@ def dots(rows: list[Row], metric: Measure, title: str, layout: Layout = WIDE, *,
         centres.append(centre)
         y += height
     lines = []
-    for row, centre in zip(rows, centres, strict=True):
-        if row.line and row.reached is not None:
+    for row in rows:
+        if row.line and row.reached is not None and scale.inside(row.reached.mean):
             x = scale.at(row.reached.mean)
             lines.append(svg.line(x, 4, x, y, class_=f"through {row.role}"))
     ladder = [(row.reached, c) for row, c in zip(rows, centres, strict=True) if row.joined and row.reached is not None]
-    for (one, top), (two, bottom) in zip(ladder, ladder[1:], strict=False):
+    for (one, top), (two, bottom) in itertools.pairwise(ladder):
         both = [r for r in one.values if r in two.values]
-        lines += [svg.line(scale.at(one.values[r]), top, scale.at(two.values[r]), bottom, class_="thread") for r in both]
+        lines += [
+            svg.line(scale.at(one.values[r]), top, scale.at(two.values[r]), bottom, class_="thread") for r in both
+        ]
         lines.append(svg.line(scale.at(one.mean), top, scale.at(two.mean), bottom, class_="step"))
     marks = [_marks(row, scale, centre, metric) for row, centre in zip(rows, centres, strict=True)]
     about = 4 if layout.stacked else 6
     grid = axes.across(scale, metric, 4, y, about)
-    words = svg.text(sum(layout.plot) / 2, y + 34, metric.label, class_="axis", text_anchor="middle", font_size=axes.FONT)
+    words = svg.text(
+        sum(layout.plot) / 2, y + 34, metric.label, class_="axis", text_anchor="middle", font_size=axes.FONT
+    )
     class_ += " narrow" if layout.stacked else " wide"
     return svg.figure(layout.width, y + 42, title, *grid, *lines, *body, *marks, words, class_=f"chart {class_}")
 
@@ -93,7 +100,11 @@ def _marks(row: Row, scale: axes.Scale, y: float, metric: Measure) -> Markup:
     if one is None:
         return Markup("")
     parts = [svg.tag("title", said(clean(row.label), one, metric))]
-    parts += [svg.mark("disc", scale.at(v), y, 2.6, class_=f"replicate {row.role}") for v in one.values.values()]
+    parts += [
+        svg.mark("disc", scale.at(v), y, 2.6, class_=f"replicate {row.role}")
+        for v in one.values.values()
+        if scale.inside(v)
+    ]
     parts += axes.whisker(y, scale, one.low, one.high, row.role, upright=False)
-    parts.append(svg.mark(SHAPES.get(row.role, "disc"), scale.at(one.mean), y, 5.2, class_=f"mark {row.role}"))
+    parts.append(axes.point(y, scale, one.mean, SHAPES.get(row.role, "disc"), 5.2, f"mark {row.role}", upright=False))
     return svg.tag("g", *parts, class_="arm")

@@ -1,4 +1,4 @@
-"""The heat map of a factorial: two factors as a grid of mean scores, further ones as a grid for each of their levels."""
+"""The heat map of a factorial: two factors as a grid of mean scores, further ones as a grid for each level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ...designs import Factorial
 from . import axes, svg
 from .scores import Chart, Reached, failed_note, listed, metric_drawn, reached
-from .words import Measure, clean, score
+from .words import Measure, clean, difference, score
 
 FACETS = 12  # more grids than this are not drawn
 TINTS = 7
@@ -86,25 +86,23 @@ def chart(answer: Any) -> Chart | None:
     best = _best(answer, scores)
     title = f"Heat map: mean {metric.label} of every combination of {rows.factor} and {columns.factor}"
     titles = [", ".join(f"{a.factor}={level}" for a, level in zip(rest, facet, strict=True)) for facet, _ in drawn]
-    pictures = [_picture(rows, columns, list(zip(titles, [g for _, g in drawn], strict=True)), metric, title, scores, best, w)
-                for w in (WIDE, NARROW)]  # fmt: skip
-    notes = ["Each tile: the mean over finished trials, and ± the standard deviation of one replicate. Darker in light "
-             "colours, brighter in dark ones: the larger score. Framed: the best mean, which is not to say that it is "
-             "better than the next."]  # fmt: skip
+    shown = list(zip(titles, [grid for _, grid in drawn], strict=True))
+    pictures = [_picture(rows, columns, shown, metric, title, scores, best, w) for w in (WIDE, NARROW)]
+    notes = [
+        "Each tile: the mean over finished trials and the standard deviation of one replicate. The stronger the tint, "
+        "the larger the score. Framed: the best mean, which is not to say that it is better than the next."
+    ]
     cut = len([g for g in grids if any(t != "not trained" for row in g[1] for t in row)]) - len(drawn)
     if cut:
         notes.append(f"{cut} more grids are not drawn; their scores are in the table below.")
     notes += [*design.aliases(), *failed_note(answer)]
-    names = [design.name(p) for p in design.places()]
-    table = listed([(n, found.get(name_of(design, found, p, drop_in))) for n, p in zip(names, design.places(), strict=True)],
-                   metric)  # fmt: skip
-    return Chart("factorial", "Every combination", pictures, [], [clean(n) for n in notes], table)
+    table = listed([(design.name(p), found.get(name_of(design, found, p, drop_in))) for p in design.places()], metric)
+    return Chart("factorial", f"Every combination: {metric.label}", pictures, [], [clean(n) for n in notes], table)
 
 
 def _by_size(factors: list[Axis]) -> list[Axis]:
     """The two with the most levels first, rows before columns: a phone has room below, not beside."""
-    order = sorted(factors, key=lambda axis: -len(axis.levels))  # stable
-    return order
+    return sorted(factors, key=lambda axis: -len(axis.levels))  # stable
 
 
 def _best(answer: Any, scores: list[Reached]) -> str:
@@ -112,14 +110,6 @@ def _best(answer: Any, scores: list[Reached]) -> str:
 
     sign = 1 if higher_is_better(answer) else -1
     return max(scores, key=lambda one: sign * one.mean).cell
-
-
-def deviation(one: Reached) -> float:
-    """The standard deviation of one replicate; NaN where there are fewer than two."""
-    values = list(one.values.values())
-    if len(values) < 2:
-        return math.nan
-    return math.sqrt(sum((v - one.mean) ** 2 for v in values) / (len(values) - 1))
 
 
 def _picture(
@@ -138,7 +128,9 @@ def _picture(
         row = grids[at : at + beside]
         deepest = y
         for i, (heading, grid) in enumerate(row):
-            made, bottom = _grid(rows, columns, heading, grid, metric, (i * (whole + 28), y, aside, tile), (low, high), best)
+            made, bottom = _grid(
+                rows, columns, heading, grid, metric, (i * (whole + 28), y, aside, tile), (low, high), best
+            )
             parts += made
             deepest = max(deepest, bottom)
         y = deepest + 22
@@ -161,7 +153,9 @@ def _grid(
         for k, t in enumerate(words):
             below = y + 16 + 15 * (deepest - len(words) + k)
             parts.append(
-                svg.text(x + aside + tile * (j + 0.5), below, t, class_="sub", text_anchor="middle", font_size=axes.FONT)
+                svg.text(
+                    x + aside + tile * (j + 0.5), below, t, class_="sub", text_anchor="middle", font_size=axes.FONT
+                )
             )
     y += 16 + 15 * (deepest - 1) + 8
     for level, line in zip(rows.levels, grid, strict=True):
@@ -185,15 +179,17 @@ def _tile(
     middle = x + width / 2
     if not isinstance(one, Reached):
         words = svg.wrap(one, axes.FONT, width - 8, 2)
-        texts = [svg.text(middle, y + TILE / 2 + 4 + 15 * (k - (len(words) - 1) / 2), t, class_="sub", text_anchor="middle",
-                          font_size=axes.FONT) for k, t in enumerate(words)]  # fmt: skip
+        first = y + TILE / 2 + 4 - 7.5 * (len(words) - 1)
+        texts = [
+            svg.text(middle, first + 15 * k, t, class_="sub", text_anchor="middle", font_size=axes.FONT)
+            for k, t in enumerate(words)
+        ]
         return svg.tag("g", svg.tag("title", f"{where}: {one}"), svg.tag("rect", class_="untrained", **box), *texts)
     low, high = limits
     share = (one.mean - low) / (high - low) if high > low else 0.5
     tint = min(TINTS - 1, int(share * TINTS))
-    spread = deviation(one)
-    sd = "n = 1" if not math.isfinite(spread) else "± " + score(spread, metric)
-    told = f"{where}: {score(one.mean, metric)}, SD {'unknown' if not math.isfinite(spread) else score(spread, metric)}"
+    sd = f"SD {difference(one.sd, metric, signed=False)}" if math.isfinite(one.sd) else "n = 1"
+    told = f"{where}: {score(one.mean, metric)}, {sd}{metric.short if math.isfinite(one.sd) else ''}"
     return svg.tag(
         "g", svg.tag("title", f"{told}, n = {one.n}"),
         svg.tag("rect", class_=f"tile heat{tint}{' best' if one.cell == best else ''}", **box),

@@ -49,9 +49,11 @@ def chart(answer: Any) -> Chart | None:
               _panel(one, scale, metric))
         for one in found[:PANELS]
     ]  # fmt: skip
-    notes = ["Each end of a line: the mean score with the two factors at these levels, over all levels of the others. "
-             "Parallel lines: what the two add is no more and no less than their sum. The number is the difference of "
-             "differences with its 95 % interval, from replicate to replicate; positive: together better than the sum."]  # fmt: skip
+    notes = [
+        "Each end of a line: the mean score with the two factors at these levels, over all levels of the others. "
+        "Parallel lines: what the two add is no more and no less than their sum. The number is the difference of "
+        "differences with its 95 % interval, from replicate to replicate; positive: together better than the sum."
+    ]
     notes += [f"{len(found) - PANELS} more interactions are not drawn; they are in the table."] * (len(found) > PANELS)
     notes += failed_note(answer)
     return Chart("interactions", "Do the factors add up?", [], panels, notes, _table(found, metric))
@@ -88,29 +90,30 @@ def _panel(one: Corners, scale: axes.Scale, metric: Measure) -> Markup:
     xs = {False: LEFT + 22, True: RIGHT - 8}
     parts = axes.upright(scale, metric, LEFT, RIGHT)
     ends = axes.spread([scale.at(one.means[True, at]) for at in (False, True)], 34, TOP + 14, BOTTOM - 6)
-    for at, name, role, y in zip((False, True), (other_first, other), ("level", "control"), ends, strict=True):
+    for at, name, role, y in zip((False, True), (other_first, other), ("level", "variant"), ends, strict=True):
         points = [(xs[x], scale.at(one.means[x, at])) for x in (False, True)]
         parts.append(svg.path(points, class_=f"curve {role}"))
         for (px, py), x in zip(points, (False, True), strict=True):
             told = f"{f}={level if x else first}, {g}={name}: {score(one.means[x, at], metric)}"
-            shape = svg.mark("square" if at else "disc", px, py, 5, class_=f"mark {role}")
+            shape = svg.mark("triangle" if at else "disc", px, py, 5, class_=f"mark {role}")
             parts.append(svg.tag("g", svg.tag("title", told), shape, class_="arm"))
         words = svg.wrap(f"{g}={name}", axes.FONT * 1.06, WIDTH - RIGHT - 10, 2)
         parts += [
             svg.text(RIGHT + 8, y + 4 + 15 * (k - (len(words) - 1) / 2), t, class_=f"label {role}", font_size=axes.FONT)
             for k, t in enumerate(words)
         ]
-    for x, name in ((False, first), (True, level)):
-        half = 2 * (xs[False] - 2) if not x else 150.0
-        for k, t in enumerate(svg.wrap(f"{f}={name}", axes.FONT, min(half, 140), 2)):
+    below = [svg.wrap(f"{f}={name}", axes.FONT * 1.05, 108, 2) for name in (first, level)]
+    for x, words in zip((False, True), below, strict=True):
+        for k, t in enumerate(words):
             parts.append(
                 svg.text(xs[x], BOTTOM + 18 + 15 * k, t, class_="tick", text_anchor="middle", font_size=axes.FONT)
             )
     between = interval(one.low, one.high, metric)
     between = f"95 % {between}" if between.startswith("[") else between
-    parts.append(svg.text(WIDTH - 4, BOTTOM + 54, between, class_="numbers", text_anchor="end", font_size=13))
+    y = BOTTOM + 26 + 15 * max(map(len, below))
+    parts.append(svg.text((LEFT + RIGHT) / 2, y, between, class_="numbers", text_anchor="middle", font_size=13))
     title = f"Interaction of {clean(one.label)}: {difference(one.mean, metric)}{metric.short}, {between}"
-    return svg.figure(WIDTH, BOTTOM + 62, title, *parts, class_="chart interaction")
+    return svg.figure(WIDTH, y + 8, title, *parts, class_="chart interaction")
 
 
 def _table(found: list[Corners], metric: Measure) -> Table:
@@ -119,7 +122,7 @@ def _table(found: list[Corners], metric: Measure) -> Table:
         Header("name", "interaction"), Header("neither", "neither swapped", "mean score", True),
         Header("one", "the first alone", "mean score", True), Header("two", "the second alone", "mean score", True),
         Header("both", "both", "mean score", True),
-        Header("mean", f"difference of differences{unit}", "both minus each alone plus neither; positive is better", True),
+        Header("mean", f"difference of differences{unit}", "both minus each alone plus neither", True),
         Header("low", f"95 % low{unit}", "", True), Header("high", f"95 % high{unit}", "", True),
     ]  # fmt: skip
     order = ((False, False), (True, False), (False, True), (True, True))
@@ -141,12 +144,19 @@ def shapley(answer: Any) -> Chart | None:
     ends = [0.0, *frame["value"], *frame["total"]]
     low, high = min(ends), max(ends)
     panels = [
-        Panel(clean(name), "level", f"{difference(rows[0]['total'], metric)}{metric.short}", _bars(rows, metric, low, high))
+        Panel(
+            clean(name),
+            "level",
+            f"{difference(rows[0]['total'], metric)}{metric.short}",
+            _bars(rows, metric, low, high),
+        )
         for name, rows in groups[:COMBINATIONS]
     ]
-    notes = ["Shapley values, a description without inference: what each factor adds when the first combination is changed "
-             "into this one, averaged over all orders. Bars add up to the whole difference (grey). Exact values are in the "
-             "table of Shapley values."]  # fmt: skip
+    notes = [
+        "Shapley values, a description without inference: what each factor adds when the first combination is changed "
+        "into this one, averaged over all orders. Bars add up to the whole difference (grey). Exact values are in the "
+        "table of Shapley values."
+    ]
     more = len(groups) - len(panels)
     notes += [f"{more} more combinations are not drawn; they are in answer.shapley."] * (more > 0)
     return Chart("shapley", "How the factors share the difference", [], panels, notes)
@@ -160,13 +170,15 @@ def _bars(rows: list[dict[str, Any]], metric: Measure, low: float, high: float) 
     zero = scale.at(0)
     bars = [(f"{r['factor']}={r['level']}", float(r["value"]), "level") for r in rows]
     for name, value, kind in [*bars, ("whole difference", float(rows[0]["total"]), "whole")]:
-        label = svg.wrap(name, 13 * 1.05, WIDTH - 4, 1)[0]
+        label = svg.wrap(name, 13 * 1.12, WIDTH - 6, 1)[0]
         parts.append(svg.text(2, y + 13, label, class_=f"label {'level' if kind == 'level' else 'all'}", font_size=13))
         if not is_missing(value) and math.isfinite(value):
             x0, x1 = sorted((zero, scale.at(value)))
             box = {"x": x0, "y": y + 19, "width": max(x1 - x0, 0.5), "height": 13.0}
             told = f"{clean(name)}: {difference(value, metric)}{metric.short}"
-            parts.append(svg.tag("g", svg.tag("title", told), svg.tag("rect", class_=f"bar {kind}", **box), class_="arm"))
+            parts.append(
+                svg.tag("g", svg.tag("title", told), svg.tag("rect", class_=f"bar {kind}", **box), class_="arm")
+            )
         parts.append(
             svg.text(WIDTH - 4, y + 30, difference(value, metric), class_="numbers", text_anchor="end", font_size=13)
         )

@@ -49,13 +49,15 @@ def chart(answer: Any) -> Chart | None:
     names = [(name if role == "level" else f"{name} (level {rung.level})", one)
              for rung in rungs for name, role, one in rung.arms]  # fmt: skip
     notes = [
-        "Blue discs: the levels, each the one before with more swapped. Squares: a control in the place of what the level"
-        " adds; triangles: a variant. Small dots are replicates; a thin line joins the levels of one replicate, which "
-        "share data, start, order and noise. Bars: 95 % t interval of the mean, wider than that of the paired "
-        "difference that verdicts go by.",
+        "Blue discs: the levels, each the one before with more swapped. Squares: a control in the place of what the "
+        "level adds; triangles: a variant. Small dots are replicates; a thin line joins the levels of one replicate, "
+        "which share data, start, order and noise. Bars: 95 % t interval of the mean, not of the paired difference, which "
+        "verdicts go by. An arrow at the edge: beyond the axis; its number is written.",
         *failed_note(answer),
     ]
-    return Chart("ladder", "Level by level", [wide, narrow], [], notes, listed([*names, *baselines], metric))
+    return Chart(
+        "ladder", f"Level by level: {metric.label}", [wide, narrow], [], notes, listed([*names, *baselines], metric)
+    )
 
 
 def _rungs(cells: list[Any], found: dict[str, Reached]) -> list[Rung]:
@@ -96,8 +98,11 @@ def _columns(
 ) -> Markup:
     known = [one for rung in rungs for *_, one in rung.arms if one is not None]
     whole = [one for _, one in baselines if one is not None]
-    points = [v for one in known for v in one.values.values()] + [one.mean for one in whole]
-    low, high = axes.span_of(points, [(one.low, one.high) for one in known if one.whole])
+    levels = [one for rung in rungs for _, role, one in rung.arms if role == "level" and one is not None]
+    low, high = axes.span_of(
+        [v for one in levels for v in one.values.values()], [(one.low, one.high) for one in levels if one.whole],
+        [*(v for one in known for v in one.values.values()), *(one.mean for one in whole)], metric.share,
+    )  # fmt: skip
     scale = axes.Scale(low, high, BOTTOM, TOP)
     lanes = sum(len(rung.arms) for rung in rungs)
     lane = min(130.0, room / (lanes + 0.4 * len(rungs)))
@@ -110,10 +115,8 @@ def _columns(
     for number, rung in enumerate(rungs):
         width = lane * len(rung.arms) + air
         if number % 2 == 0:
-            bands.append(
-                svg.tag("rect", class_="strip", x=x, y=4.0, width=width, height=BOTTOM - 4)
-            )
-        heading = [t for t in svg.wrap(rung.added, axes.FONT, width - 8, 3)]
+            bands.append(svg.tag("rect", class_="strip", x=x, y=4.0, width=width, height=BOTTOM - 4))
+        heading = svg.wrap(rung.added, axes.FONT, width - 8, 3)
         middle = x + width / 2
         front += [
             svg.text(middle, 19 + 15 * i, t, class_="sub", font_size=axes.FONT, text_anchor="middle")
@@ -138,12 +141,13 @@ def _columns(
                 behind += _joined(before, (at, one), scale)
             before = (at, one)
         x += width
-    names = axes.spread([scale.at(one.mean) for one in whole], 17, TOP, BOTTOM)
     aside = [(clean(name), one) for name, one in baselines if one is not None]
+    names = axes.spread([scale.at(min(max(one.mean, low), high)) for one in whole], 17, TOP, BOTTOM)
     for (name, one), y in zip(aside, names, strict=True):
-        at = scale.at(one.mean)
-        behind.append(svg.line(LEFT, at, right, at, class_="through baseline"))
-        behind.append(svg.line(right, at, right + 10, y, class_="leader"))
+        if scale.inside(one.mean):
+            at = scale.at(one.mean)
+            behind.append(svg.line(LEFT, at, right, at, class_="through baseline"))
+            behind.append(svg.line(right, at, right + 10, y, class_="leader"))
         text = svg.wrap(f"{name} {score(one.mean, metric)}", axes.FONT, ASIDE - 16, 1)[0]
         front.append(svg.text(right + 14, y + 4, text, class_="label baseline", font_size=axes.FONT))
     grid = axes.upright(scale, metric, LEFT, right)
@@ -160,7 +164,11 @@ def _joined(before: tuple[float, Reached], after: tuple[float, Reached], scale: 
 
 def _arm(x: float, scale: axes.Scale, name: str, role: str, one: Reached, metric: Measure) -> Markup:
     parts = [svg.tag("title", said(name, one, metric))]
-    parts += [svg.mark("disc", x, scale.at(v), 2.6, class_=f"replicate {role}") for v in one.values.values()]
+    parts += [
+        svg.mark("disc", x, scale.at(v), 2.6, class_=f"replicate {role}")
+        for v in one.values.values()
+        if scale.inside(v)
+    ]
     parts += axes.whisker(x, scale, one.low, one.high, role, upright=True)
-    parts.append(svg.mark(SHAPES.get(role, "disc"), x, scale.at(one.mean), 5.6, class_=f"mark {role}"))
+    parts.append(axes.point(x, scale, one.mean, SHAPES.get(role, "disc"), 5.6, f"mark {role}", upright=True))
     return svg.tag("g", *parts, class_="arm")

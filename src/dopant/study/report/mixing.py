@@ -10,7 +10,7 @@ from markupsafe import Markup
 from . import axes, svg
 from .forest import SHAPES
 from .scores import Chart, Reached, cells_drawn, failed_note, kind_of_design, listed, metric_drawn, reached, said
-from .words import Measure, clean, number, score
+from .words import Measure, clean, score
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,19 @@ def chart(answer: Any) -> Chart | None:
     if not any(s.role == "level" and len(s.points) > 1 for s in series):
         return None
     title = f"Mixing curve: {metric.label} against the share of the new component, with 95 % intervals"
-    names = [(f"{s.name}, d = {number(d)}", one) for s in series for d, one in s.points if d > 0]
+    names = [(f"{s.name}, d = {d:g}", one) for s in series for d, one in s.points if d > 0]
     host = [(clean(c.name), found.get(c.name)) for c in cells if c.role == "level" and not c.swaps]
     baselines = [(clean(c.name), found.get(c.name)) for c in cells if c.role == "baseline"]
     notes = [
-        "d is the share of the new component: (1 − d) of the old module's output and d of the new one's. Squares joined "
-        "by dashes: the old module mixed with a fresh copy of itself, which shows what comes of having two modules side "
-        "by side. Other controls stand at the largest share. Bands and bars: 95 % t interval of the mean.",
+        "d is the share of the new component: (1 − d) of the old module's output and d of the new one's. Squares "
+        "joined by dashes: the old module mixed with a fresh copy of itself, which shows what comes of having two "
+        "modules side by side. Other controls stand at the largest share. Bands and bars: 95 % t interval of the mean.",
         *failed_note(answer),
     ]
     pictures = [_picture(series, [b for b in baselines if b[1] is not None], metric, title, x) for x in (WIDE, NARROW)]
-    return Chart("mixing", "Share by share", pictures, [], notes, listed([*host, *names, *baselines], metric))
+    return Chart(
+        "mixing", f"Share by share: {metric.label}", pictures, [], notes, listed([*host, *names, *baselines], metric)
+    )
 
 
 def _series(cells: list[Any], found: dict[str, Reached]) -> list[Series]:
@@ -81,7 +83,7 @@ def _picture(
     left, top, right, bottom = layout.plot
     every = [one for s in series for _, one in s.points]
     points = [v for one in every for v in one.values.values()] + [b.mean for _, b in baselines]
-    low, high = axes.span_of(points, [(one.low, one.high) for one in every if one.whole])
+    low, high = axes.span_of(points, [(one.low, one.high) for one in every if one.whole], (), metric.share)
     scale = axes.Scale(low, high, bottom, top)
     aside = 16.0 * sum(not s.line for s in series)  # single points stand apart at the right end
     shares = axes.Scale(0, 1, left + 14, right - 14 - aside)
@@ -93,10 +95,12 @@ def _picture(
         if not shown or shares.at(d) - shares.at(shown[-1]) > 34:
             shown.append(d)
             parts.append(
-                svg.text(shares.at(d), bottom + 20, number(d), class_="tick", text_anchor="middle", font_size=axes.FONT)
+                svg.text(shares.at(d), bottom + 20, f"{d:g}", class_="tick", text_anchor="middle", font_size=axes.FONT)
             )
     axis = svg.wrap("d, the share of the new component", axes.FONT, right - left, 1)[0]
-    parts.append(svg.text((left + right) / 2, bottom + 38, axis, class_="axis", text_anchor="middle", font_size=axes.FONT))
+    parts.append(
+        svg.text((left + right) / 2, bottom + 38, axis, class_="axis", text_anchor="middle", font_size=axes.FONT)
+    )
     for _, one in baselines:
         y = scale.at(one.mean)
         parts.append(svg.line(left, y, right, y, class_="through baseline"))
@@ -123,7 +127,9 @@ def _picture(
             said_here = svg.wrap(f"{name} {score(one.mean, metric)}", 13 * 1.08, layout.width - 30, 1)[0]
             parts.append(svg.text(26, y + 4, said_here, class_=f"label {role}", font_size=13))
         height += 20 * len(ends) + 4
-    return svg.figure(layout.width, height, title, *parts, class_=f"chart mixing {'wide' if layout.beside else 'narrow'}")
+    return svg.figure(
+        layout.width, height, title, *parts, class_=f"chart mixing {'wide' if layout.beside else 'narrow'}"
+    )
 
 
 def _band(places: list[tuple[float, float, Reached]], s: Series, scale: axes.Scale) -> list[Markup]:
@@ -140,8 +146,8 @@ def _band(places: list[tuple[float, float, Reached]], s: Series, scale: axes.Sca
 
 
 def _mark(x: float, s: Series, d: float, one: Reached, scale: axes.Scale, metric: Measure) -> Markup:
-    parts = [svg.tag("title", said(f"{s.name}, d = {number(d)}" if d else "the host, d = 0", one, metric))]
-    at = x if s.line and s.role == "level" else x + 5 * s.line  # a control's bar beside that of the component
+    parts = [svg.tag("title", said(f"{s.name}, d = {d:g}" if d else "the host, d = 0", one, metric))]
+    at = x if s.line and s.role == "level" else x + 9 * s.line  # a control's bar beside that of the component
     parts += axes.whisker(at, scale, one.low, one.high, s.role, upright=True, end=4)
     parts.append(svg.mark(SHAPES.get(s.role, "disc"), at, scale.at(one.mean), 5.2, class_=f"mark {s.role}"))
     return svg.tag("g", *parts, class_="arm")

@@ -50,8 +50,9 @@ class Layout:
     names: bool
 
 
-WIDE = Layout(980, (78, 14, 964, 430), True)
-NARROW = Layout(360, (66, 12, 350, 330), False)
+WIDE = Layout(980, (78, 34, 964, 450), True)
+NARROW = Layout(360, (66, 48, 350, 366), False)
+MANY = 12  # with more cells only those not dominated have their names in the figure
 
 
 def charts(answer: Any) -> list[Chart]:
@@ -79,8 +80,9 @@ def _values(answer: Any) -> tuple[dict[str, tuple[float, float, float, float]], 
 
     Effects where every cell was compared with one and the same; else mean scores.
     """
-    rows = [r for r in answer.effects.to_dict("records")
-            if r.get("role", "level") not in (AGAINST_CONTROL, "simple", "interaction") and r.get("primary", True)]  # fmt: skip
+    derived = (AGAINST_CONTROL, "simple", "interaction")
+    rows = [r for r in answer.effects.to_dict("records") if r.get("role", "level") not in derived]
+    rows = [r for r in rows if r.get("primary", True)]
     scores = reached(answer)
     against = {r.get("versus") for r in rows}
     own = [r.get("cell") for r in rows]
@@ -100,14 +102,13 @@ def _points(
     points, missing = [], []
     known = {c.name: getattr(c, "role", "level") for c in cells_drawn(answer)}
     for cell, value in values.items():
-        cost = costs.get(cell)
-        if is_missing(cost) and circuits:
-            cost = 0.0
+        given: Any = costs.get(cell)
+        cost = (0.0 if circuits else math.nan) if is_missing(given) else float(given)
         role = known.get(cell, "level")
-        if is_missing(cost) or not math.isfinite(cost) or cost < 0:
+        if not math.isfinite(cost) or cost < 0:
             missing.append(clean(cell))
         elif cell in known:
-            points.append(Point(cell, role if role in ROLES else "level", float(cost), *map(float, value)))
+            points.append(Point(cell, role if role in ROLES else "level", cost, *map(float, value)))
     return points, missing
 
 
@@ -132,7 +133,9 @@ def _chart(
     order = {p.cell: i for i, p in enumerate(points, 1)}
     y_axis = f"difference in {metric.label} against {reference}" if reference else f"mean {metric.label}"
     title = f"Cost against effect: {y_axis} by {words}; not dominated: {', '.join(clean(p.cell) for p in best)}"
-    pictures = [_picture(points, best, order, words, write, metric, reference, y_axis, title, x) for x in (WIDE, NARROW)]
+    pictures = [
+        _picture(points, best, order, words, write, metric, reference, y_axis, title, x) for x in (WIDE, NARROW)
+    ]
     names = "; ".join(f"{order[p.cell]} {clean(p.cell)}" for p in best)
     notes = [
         f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
@@ -144,8 +147,8 @@ def _chart(
 
 
 def _table(
-    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str], metric: Measure,
-    reference: str,
+    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str],
+    metric: Measure, reference: str,
 ) -> Table:  # fmt: skip
     def shown(value: float) -> Entry:
         return exact(value, difference(value, metric) if reference else score(value, metric))
@@ -165,11 +168,15 @@ def _table(
 
 
 def _picture(
-    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str], metric: Measure,
-    reference: str, y_axis: str, title: str, layout: Layout,
+    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str],
+    metric: Measure, reference: str, y_axis: str, title: str, layout: Layout,
 ) -> Markup:  # fmt: skip
     left, top, right, bottom = layout.plot
-    low, high = axes.span_of([p.shown for p in points], [(p.low, p.high) for p in points])
+    swaps = [p for p in points if p.role in ("level", "variant")]
+    low, high = axes.span_of(
+        [p.shown for p in swaps], [(p.low, p.high) for p in swaps], [p.shown for p in points],
+        metric.share and not reference,
+    )  # fmt: skip
     scale = axes.Scale(low, high, bottom, top)
     x, marks = _costs_axis([p.cost for p in points], left, right, 5 if layout.names else 3)
     parts = axes.upright(scale, metric, left, right, signed=bool(reference))
@@ -185,30 +192,40 @@ def _picture(
         svg.text((left + right) / 2, bottom + 40, words, class_="axis", text_anchor="middle", font_size=axes.FONT)
     )
     unit = f", {metric.unit}" if reference and metric.unit else ""
-    above = svg.wrap(f"up: {y_axis}{unit}", axes.FONT, layout.width - 4, 2)
-    parts += [svg.text(2, bottom + 60 + 16 * i, t, class_="axis", font_size=axes.FONT) for i, t in enumerate(above)]
+    above = svg.wrap(f"{y_axis}{unit}", axes.FONT, layout.width - 4, 1 if layout.names else 2)
+    parts += [svg.text(2, 15 + 16 * i, t, class_="axis", font_size=axes.FONT) for i, t in enumerate(above)]
     if reference:
         parts.append(svg.line(left, scale.at(0), right, scale.at(0), class_="zero"))
+
+    def y(p: Point) -> float:
+        return scale.at(min(max(p.shown, low), high))
+
     stairs: list[tuple[float, float]] = []
     for p in best:
         stairs += [(x(p.cost), stairs[-1][1])] if stairs else []
-        stairs.append((x(p.cost), scale.at(p.shown)))
+        stairs.append((x(p.cost), y(p)))
     if len(best) > 1:
         parts.append(svg.path(stairs, class_="front"))
-    taken: list[axes.Box] = [(x(p.cost) - 7, scale.at(p.shown) - 7, x(p.cost) + 7, scale.at(p.shown) + 7) for p in points]
+    taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
+    for p in points:  # names stay off the bars too
+        if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
+            ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
+            taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
     texts: list[Markup] = []
     for p in sorted(points, key=lambda p: (p not in best, ROLES.index(p.role), order[p.cell])):
-        px, py = x(p.cost), scale.at(p.shown)
+        px, py = x(p.cost), y(p)
         bold = p in best
         arm = [svg.tag("title", f"{order[p.cell]} {clean(p.cell)}: {write(p.cost)} {words}, "
                        f"{difference(p.shown, metric) if reference else score(p.shown, metric)}")]  # fmt: skip
         arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
-        arm.append(svg.mark(SHAPES.get(p.role, "disc"), px, py, 5.6, class_=f"mark {p.role}{' best' if bold else ''}"))
+        shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
+        arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
         parts.append(svg.tag("g", *arm, class_="arm"))
-        texts += _label(p, order[p.cell], px, py, taken, (left, 2.0, layout.width - 2, bottom - 2), layout.names, bold)
+        texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
+                        layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
     return svg.figure(
-        layout.width, bottom + 68 + 16 * (len(above) - 1), title, *parts, *texts,
-        class_=f"chart pareto {'wide' if layout.names else 'narrow'}",
+        layout.width, bottom + 48, title, *parts, *texts,
+        class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
     )  # fmt: skip
 
 
@@ -241,7 +258,7 @@ def _costs_axis(
     have a place of their own at the left end."""
     positive = sorted({c for c in costs if c > 0})
     zero = min(costs) == 0
-    if not positive or positive[-1] < 10 * positive[0] and not zero:
+    if not positive or (positive[-1] < 10 * positive[0] and not zero):
         low, high = min(costs), max(costs)
         air = 0.08 * ((high - low) or 1)
         scale = axes.Scale(low - air, high + air, left, right)

@@ -12,17 +12,20 @@ import numpy as np
 from .. import statistics as st
 from ..scored import higher_is_better_of
 from .tables import Entry, Header, Table
-from .words import Measure, clean, is_missing, measure_of, score
+from .words import Measure, clean, difference, is_missing, measure_of, score
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What one cell reached. values: {replicate: score} of its finished trials. low, high: 95 % t interval of the mean,
-    with the variance of Nadeau and Bengio where replicates re-split one pool; NaN below two replicates or without any
-    spread."""
+    """What one cell reached. sd: of one replicate. values: {replicate: score} of its finished trials.
+
+    low, high: 95 % t interval of the mean, with the variance of Nadeau and Bengio where replicates re-split one pool;
+    NaN below two replicates or without any spread.
+    """
 
     cell: str
     mean: float
+    sd: float
     low: float
     high: float
     values: Mapping[Any, float] = field(repr=False)
@@ -107,7 +110,7 @@ def reached(answer: Any) -> dict[str, Reached]:
     if "phase" in table.columns:
         table = table[table["phase"] != "tuning"]
     ask = getattr(answer, "resplit", None)
-    resplit = (ask() if callable(ask) else None) or 0.0
+    resplit: Any = (ask() if callable(ask) else None) or 0.0
     by_cell: dict[str, dict[Any, float]] = {}
     replicates = table["replicate"] if "replicate" in table.columns else range(len(table))
     for cell, replicate, value in zip(table["cell"], replicates, table[column], strict=True):
@@ -116,7 +119,7 @@ def reached(answer: Any) -> dict[str, Reached]:
     found = {}
     for cell, values in by_cell.items():
         one = st.paired_interval(np.array(list(values.values())), resplit=resplit)
-        found[cell] = Reached(cell, float(one.mean), float(one.low), float(one.high), values)
+        found[cell] = Reached(cell, float(one.mean), float(one.sd), float(one.low), float(one.high), values)
     return found
 
 
@@ -124,14 +127,17 @@ def listed(found: Iterable[tuple[str, Reached | None]], metric: Measure, first: 
     """The numbers of a figure: name, mean, interval and number of replicates of each cell."""
     headers = [
         Header("name", first), Header("mean", f"{metric.label}, mean", "over finished trials", True),
+        Header("sd", f"SD{', pp' if metric.share else ''}", "standard deviation of one replicate", True),
         Header("low", "95 % low", "t interval of the mean", True),
         Header("high", "95 % high", "t interval of the mean", True), Header("n", "n", "finished trials", True),
     ]  # fmt: skip
     rows = []
     for name, one in found:
-        numbers = (math.nan,) * 3 if one is None else (one.mean, one.low, one.high)
+        mean, sd, low, high = (math.nan,) * 4 if one is None else (one.mean, one.sd, one.low, one.high)
         n = 0 if one is None else one.n
-        rows.append([Entry(clean(name)), *(exact(v, score(v, metric)) for v in numbers), Entry(str(n), str(n), "number")])
+        spread = exact(sd, difference(sd, metric, signed=False))
+        scores = [exact(v, score(v, metric)) for v in (mean, low, high)]
+        rows.append([Entry(clean(name)), scores[0], spread, *scores[1:], Entry(str(n), str(n), "number")])
     return Table(headers, rows)
 
 
@@ -151,5 +157,7 @@ def failed_note(answer: Any) -> list[str]:
     failed = (getattr(answer, "counts", None) or {}).get("failed", 0)
     if not failed:
         return []
-    return [f"Means are over finished trials: the {failed} that failed are in the effects, at the task's failure value, "
-            "and not here."]  # fmt: skip
+    return [
+        f"Means are over finished trials: the {failed} that failed are in the effects, at the task's failure value, "
+        "and not here."
+    ]
