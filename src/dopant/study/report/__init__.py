@@ -16,7 +16,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import beside, best_of_k, curves, forest, gradient_norms, listed, reading, script, slots, tables
+from . import (
+    beside, best_of_k, charts, curves, evidence, forest, gradient_norms, listed, pareto, reading, script, slots, tables,
+)
 from .room import LIMIT, ROOMS, Room, Shortened
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
 
@@ -73,6 +75,9 @@ def _context(answer: Any, room: Room) -> dict[str, Any]:
         "complete_cases": beside.complete_cases(answer, metric),
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
+        "charts": charts.charts(answer),
+        "pareto": pareto.charts(answer),
+        "evidence": evidence.tiers(answer),
         "curves": drawn,
         "gradient_norms": gradient_norms.of(answer),
         "cells": cells,

@@ -1,0 +1,278 @@
+"""Cost against effect: every cell by what it costs and what it reached, and which of them none beats in both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+
+from . import axes, svg
+from .forest import AGAINST_CONTROL, SHAPES
+from .scores import Chart, cells_drawn, exact, failed_note, higher_is_better, metric_drawn, reached
+from .tables import Entry, Header, Table
+from .words import Measure, clean, difference, is_missing, large, number, score, seconds
+
+COSTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("trainable", "trainable parameters", number),
+    ("flops_step", "FLOPs of a training step, a sample", large),
+    ("flops", "FLOPs of a forward pass, a sample", large),
+    ("seconds_per_step", "seconds a training step", seconds),
+    ("seconds", "seconds a trial", seconds),
+    ("circuit_evaluations", "circuits in all, on a device", number),
+    ("circuits_per_gradient", "circuits of a gradient, a sample, on a device", number),
+    ("circuits_per_sample", "circuits of a forward pass, a sample, on a device", number),
+)
+INSTEAD = {"flops": "flops_step", "seconds": "seconds_per_step", "circuits_per_gradient": "circuit_evaluations",
+           "circuits_per_sample": "circuit_evaluations"}  # drawn only where the better one is not known  # fmt: skip
+ROLES = ("level", "control", "variant", "baseline")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell. better: what counts, larger is better. shown: the value on the axis, with its interval."""
+
+    cell: str
+    role: str
+    cost: float
+    better: float
+    shown: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    width: float
+    plot: tuple[float, float, float, float]
+    names: bool
+
+
+WIDE = Layout(980, (78, 34, 964, 450), True)
+NARROW = Layout(360, (66, 48, 350, 366), False)
+MANY = 12  # with more cells only those not dominated have their names in the figure
+
+
+def charts(answer: Any) -> list[Chart]:
+    """One for each cost that tells the cells apart; empty where costs or scores are missing."""
+    costs = getattr(answer, "costs", None)
+    if costs is None or not len(costs):
+        return []
+    metric, told = metric_drawn(answer), _values(answer)
+    values, reference = told
+    made: list[Chart] = []
+    for column, words, write in COSTS:
+        if column not in costs.columns or INSTEAD.get(column) in [c.key for c in made]:
+            continue
+        of = {r["cell"]: r[column] for r in costs.to_dict("records")}
+        points, missing = _points(answer, values, of, circuits="circuits" in column or column == "circuit_evaluations")
+        if len(points) < 2 or len({p.cost for p in points}) < 2:
+            continue
+        made.append(replace(_chart(points, missing, words, write, metric, reference, column), folded=bool(made)))
+    notes = failed_note(answer)
+    return [replace(c, notes=[*c.notes, *notes]) for c in made]
+
+
+def _values(answer: Any) -> tuple[dict[str, tuple[float, float, float, float]], str]:
+    """({cell: (larger is better, shown, low, high)}, the common reference, or nothing for mean scores).
+
+    Effects where every cell was compared with one and the same; else mean scores.
+    """
+    derived = (AGAINST_CONTROL, "simple", "interaction")
+    rows = [r for r in answer.effects.to_dict("records") if r.get("role", "level") not in derived]
+    rows = [r for r in rows if r.get("primary", True)]
+    scores = reached(answer)
+    against = {r.get("versus") for r in rows}
+    own = [r.get("cell") for r in rows]
+    if len(against) == 1 and against <= scores.keys() and set(own) <= scores.keys() and len(set(own)) == len(own):
+        reference = next(iter(against))
+        if set(scores) == {reference, *own}:
+            found = {r["cell"]: (r["mean"], r["mean"], r["low"], r["high"]) for r in rows if not is_missing(r["mean"])}
+            return {reference: (0.0, 0.0, math.nan, math.nan)} | found, clean(reference)
+    sign = 1 if higher_is_better(answer) else -1
+    return {name: (sign * one.mean, one.mean, one.low, one.high) for name, one in scores.items()}, ""
+
+
+def _points(
+    answer: Any, values: dict[str, tuple[float, float, float, float]], costs: dict[str, Any], circuits: bool
+) -> tuple[list[Point], list[str]]:
+    """(the cells with both, those without a cost). A cell without a circuit runs none on a device."""
+    points, missing = [], []
+    known = {c.name: getattr(c, "role", "level") for c in cells_drawn(answer)}
+    for cell, value in values.items():
+        given: Any = costs.get(cell)
+        cost = (0.0 if circuits else math.nan) if is_missing(given) else float(given)
+        role = known.get(cell, "level")
+        if not math.isfinite(cost) or cost < 0:
+            missing.append(clean(cell))
+        elif cell in known:
+            points.append(Point(cell, role if role in ROLES else "level", cost, *map(float, value)))
+    return points, missing
+
+
+def front(points: list[Point]) -> list[Point]:
+    """Those that no other beats: none costs as little or less and is as good or better, and one of the two truly. By
+    means alone; the cheapest first."""
+    kept = [
+        p
+        for p in points
+        if not any(
+            q.cost <= p.cost and q.better >= p.better and (q.cost < p.cost or q.better > p.better) for q in points
+        )
+    ]
+    return sorted(kept, key=lambda p: (p.cost, -p.better))
+
+
+def _chart(
+    points: list[Point], missing: list[str], words: str, write: Callable[[Any], str], metric: Measure, reference: str,
+    column: str,
+) -> Chart:  # fmt: skip
+    best = front(points)
+    order = {p.cell: i for i, p in enumerate(points, 1)}
+    y_axis = f"difference in {metric.label} against {reference}" if reference else f"mean {metric.label}"
+    title = f"Cost against effect: {y_axis} by {words}; not dominated: {', '.join(clean(p.cell) for p in best)}"
+    pictures = [
+        _picture(points, best, order, words, write, metric, reference, y_axis, title, x) for x in (WIDE, NARROW)
+    ]
+    names = "; ".join(f"{order[p.cell]} {clean(p.cell)}" for p in best)
+    notes = [
+        f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
+        "within the margin or the intervals is no proof that one cell beats another: see the verdicts."
+    ]
+    if missing:
+        notes.append(f"Without this cost, and not drawn: {', '.join(missing)}.")
+    return Chart(column, words, pictures, [], notes, _table(points, best, order, words, write, metric, reference))
+
+
+def _table(
+    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str],
+    metric: Measure, reference: str,
+) -> Table:  # fmt: skip
+    def shown(value: float) -> Entry:
+        return exact(value, difference(value, metric) if reference else score(value, metric))
+
+    effect = f"difference{', pp' if metric.share else ''}" if reference else f"{metric.label}, mean"
+    headers = [
+        Header("number", "no.", "in the figure", True), Header("cell", "cell"), Header("cost", words, "", True),
+        Header("shown", effect, f"against {reference}" if reference else "over finished trials", True),
+        Header("low", "95 % low", "", True), Header("high", "95 % high", "", True), Header("front", "not dominated"),
+    ]  # fmt: skip
+    rows = [
+        [Entry(str(order[p.cell]), str(order[p.cell]), "number"), Entry(clean(p.cell)), exact(p.cost, write(p.cost)),
+         shown(p.shown), shown(p.low), shown(p.high), Entry("yes" if p in best else "no")]
+        for p in points
+    ]  # fmt: skip
+    return Table(headers, rows, [p.role for p in points])
+
+
+def _picture(
+    points: list[Point], best: list[Point], order: dict[str, int], words: str, write: Callable[[Any], str],
+    metric: Measure, reference: str, y_axis: str, title: str, layout: Layout,
+) -> Markup:  # fmt: skip
+    left, top, right, bottom = layout.plot
+    swaps = [p for p in points if p.role in ("level", "variant")]
+    low, high = axes.span_of(
+        [p.shown for p in swaps], [(p.low, p.high) for p in swaps], [p.shown for p in points],
+        metric.share and not reference,
+    )  # fmt: skip
+    scale = axes.Scale(low, high, bottom, top)
+    x, marks = _costs_axis([p.cost for p in points], left, right, 5 if layout.names else 3)
+    parts = axes.upright(scale, metric, left, right, signed=bool(reference))
+    last = -math.inf
+    for at, value in marks:
+        label = write(value)
+        half = svg.text_width(label, axes.FONT) / 2
+        parts.append(svg.line(at, bottom, at, bottom + 5, class_="between"))
+        if at - half > last + 8 and at + half <= layout.width:
+            parts.append(svg.text(at, bottom + 20, label, class_="tick", text_anchor="middle", font_size=axes.FONT))
+            last = at + half
+    parts.append(
+        svg.text((left + right) / 2, bottom + 40, words, class_="axis", text_anchor="middle", font_size=axes.FONT)
+    )
+    unit = f", {metric.unit}" if reference and metric.unit else ""
+    above = svg.wrap(f"{y_axis}{unit}", axes.FONT, layout.width - 4, 1 if layout.names else 2)
+    parts += [svg.text(2, 15 + 16 * i, t, class_="axis", font_size=axes.FONT) for i, t in enumerate(above)]
+    if reference:
+        parts.append(svg.line(left, scale.at(0), right, scale.at(0), class_="zero"))
+
+    def y(p: Point) -> float:
+        return scale.at(min(max(p.shown, low), high))
+
+    stairs: list[tuple[float, float]] = []
+    for p in best:
+        stairs += [(x(p.cost), stairs[-1][1])] if stairs else []
+        stairs.append((x(p.cost), y(p)))
+    if len(best) > 1:
+        parts.append(svg.path(stairs, class_="front"))
+    taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
+    for p in points:  # names stay off the bars too
+        if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
+            ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
+            taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
+    texts: list[Markup] = []
+    for p in sorted(points, key=lambda p: (p not in best, ROLES.index(p.role), order[p.cell])):
+        px, py = x(p.cost), y(p)
+        bold = p in best
+        arm = [svg.tag("title", f"{order[p.cell]} {clean(p.cell)}: {write(p.cost)} {words}, "
+                       f"{difference(p.shown, metric) if reference else score(p.shown, metric)}")]  # fmt: skip
+        arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
+        shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
+        arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
+        parts.append(svg.tag("g", *arm, class_="arm"))
+        texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
+                        layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
+    return svg.figure(
+        layout.width, bottom + 48, title, *parts, *texts,
+        class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
+    )  # fmt: skip
+
+
+def _label(
+    p: Point, number_: int, x: float, y: float, taken: list[axes.Box], bounds: axes.Box, names: bool, bold: bool
+) -> list[Markup]:
+    """Number and name where there is room, else the number alone; a line to it where it stands away from its mark."""
+    full = f"{number_} {clean(p.cell)}"
+    wanted = [full] if names and svg.text_width(full, 13) * 1.06 < 230 else []
+    for words in [*wanted, str(number_)]:
+        width = svg.text_width(words, 13) * (1.1 if bold else 1.02) + 2
+        box = axes.beside(x, y, width, 16, taken, bounds)
+        if box is None:
+            continue
+        taken.append(box)
+        parts = []
+        near_x, near_y = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+        if math.hypot(near_x - x, near_y - y) > 16:
+            parts.append(svg.line(x, y, near_x, near_y, class_="leader"))
+        class_ = f"label {p.role}{' best' if bold else ''}"
+        parts.append(svg.text(box[0] + 1, box[3] - 3.5, words, class_=class_, font_size=13))
+        return parts
+    return []
+
+
+def _costs_axis(
+    costs: list[float], left: float, right: float, about: int
+) -> tuple[Callable[[float], float], list[tuple[float, float]]]:
+    """(place of a cost, ticks). By logarithms where the largest is ten times the smallest or more; then costs of zero
+    have a place of their own at the left end."""
+    positive = sorted({c for c in costs if c > 0})
+    zero = min(costs) == 0
+    if not positive or (positive[-1] < 10 * positive[0] and not zero):
+        low, high = min(costs), max(costs)
+        air = 0.08 * ((high - low) or 1)
+        scale = axes.Scale(low - air, high + air, left, right)
+        return scale.at, [(scale.at(v), v) for v in svg.ticks(max(0.0, low - air), high + air, about)]
+    start = left + (46 if zero else 0)
+    air = (positive[-1] / positive[0]) ** 0.08 if positive[-1] > positive[0] else 3.0
+    scale = axes.Scale(positive[0] / air, positive[-1] * air, start, right, log=True)
+
+    def at(cost: float) -> float:
+        return left + 18 if cost <= 0 else scale.at(cost)
+
+    powers = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
+    whole = [10.0**k for k in powers if scale.inside(10.0**k)]
+    if len(whole) < 3:
+        whole = [m * 10.0**k for k in powers for m in (1, 2, 5) if scale.inside(m * 10.0**k)]
+    whole = whole[:: max(1, math.ceil(len(whole) / (about + 2)))]
+    return at, ([(left + 18, 0.0)] if zero else []) + [(scale.at(v), v) for v in whole]
