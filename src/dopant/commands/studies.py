@@ -166,6 +166,27 @@ def export(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A study's folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    out: Annotated[Path | None, typer.Option(help="Write the comparison as a page here, such as compare.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Two studies side by side: what differs, the effects that both have, whether one reproduces the other."""
+    from ..study.compare import compare as compare_studies
+    from ..study.report import compared
+
+    found = compare_studies(a, b)
+    page = found.report(out) if out else None
+    if as_json:
+        show_json(found.to_json())
+        return
+    plain_console().print(compared.terminal(found))
+    if page is not None:
+        print(f"page: {page}")
+
+
+@app.command()
 def choose(
     folder: Annotated[Path, typer.Argument(help="The folder of a study over one or several slots.")],
     max_parameters: Annotated[float | None, typer.Option(help="Parameters of a network, at most.")] = None,
