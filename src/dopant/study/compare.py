@@ -84,8 +84,8 @@ def compare(a: StudyAnswer | str | Path, b: StudyAnswer | str | Path) -> Compari
 
     Effects with the same swap, level below, estimand, metric and definition of both arms are subtracted, A minus B,
     with a 95 % interval: from paired replicates where both studies have the same seed, data split and host (so
-    replicate r drew the same split, start and order in both), else by Welch's. p is corrected by Holm over all of them; intervals
-    are not corrected. Where replicates re-split one pool both carry the Nadeau-Bengio variance.
+    replicate r drew the same split, start and order in both), else by Welch's. p is corrected by Holm over all of them;
+    intervals are not corrected. Where replicates re-split one pool both carry the Nadeau-Bengio variance.
     Raises StoreError where a folder is no study, ConfigError for the answer of a table. Cost: reading both studies.
     """
     import pandas as pd
