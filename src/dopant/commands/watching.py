@@ -32,6 +32,8 @@ def watch(
     watcher, console = Watcher(folder), plain_console()
     if once:
         look = watcher.look()
+        if look.state == "finished":
+            watcher.leave()
         if as_json:
             show_json(look.to_json())
         elif console.is_terminal:
@@ -70,6 +72,7 @@ def _follow(watcher: Any, console: Any, interval: float) -> None:
             else:
                 print("\n".join(live.lines(look)), flush=True)
             if look.state == "finished":
+                watcher.leave()
                 return
             time.sleep(interval)
     finally:

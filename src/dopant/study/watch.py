@@ -59,7 +59,8 @@ class Running:
 
 @dataclass(frozen=True)
 class SoFar:
-    """A running estimate of an effect, and no verdict: mean and 95 % interval of the pairs that are there."""
+    """A running estimate of an effect, and no verdict: mean and 95 % interval of the pairs that are there. share: of a
+    metric that is a share of items."""
 
     swap: str
     versus: str
@@ -70,6 +71,7 @@ class SoFar:
     mean: float
     low: float
     high: float
+    share: bool
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,13 @@ class Watcher:
             self._left(rows, running, counts, len(working)) if left else 0.0, running, self._failures(rows),
             self._estimates(rows), self._notes(),
         )  # fmt: skip
+
+    def leave(self) -> None:
+        """Of a study that nobody works on any more: bring what SQLite kept beside the index into it, as the last worker
+        would have, had nobody been looking at that moment."""
+        if (self.folder / "index.sqlite-wal").exists() and os.access(self.folder, os.W_OK):
+            with contextlib.suppress(DopantError):
+                Store.open(self.folder).close()
 
     def _notes(self) -> list[str]:
         return [self._note] if self._note else []
@@ -351,6 +360,8 @@ class Watcher:
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 value = math.nan if status_of(row) == "lost" else worst
             scores.setdefault(row["cell"], {})[row["replicate"]] = float(value)
+        known = [v for table in scores.values() for v in table.values() if math.isfinite(v)]
+        share = "accuracy" in column and all(0 <= v <= 1 for v in known)
         contrasts = planning.contrasts(study)
         if tuning.both(study) and study.tuning is not None:
             contrasts = estimands.contrasts_of(study, contrasts, planning.cells(study), study.tuning.reported()[0])
@@ -363,7 +374,7 @@ class Watcher:
             got = st.paired_interval(d, resplit=resplit)
             yield SoFar(
                 c.swap, c.versus, c.role, column, len(d), study.replicates, float(got.mean), float(got.low),
-                float(got.high),
+                float(got.high), share,
             )  # fmt: skip
 
 

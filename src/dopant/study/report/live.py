@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .brief import one_line
-from .words import difference, duration, interval, measure, number, plain, score
+from .words import Measure, difference, duration, interval, measure, number, plain, score
 
 if TYPE_CHECKING:
     from ..watch import Look, Running, SoFar
@@ -71,7 +71,7 @@ def pace(look: Look) -> str:
         return "finished; `dopant report` writes the page"
     workers = f"{look.workers} worker{'' if look.workers == 1 else 's'} alive"
     if look.state == "idle":
-        return f"{workers}: nothing moves; `dopant run` with the same study goes on"
+        return f"{workers}: no trial is being worked on; if it stays so, `dopant run` with the same study goes on"
     said = [workers]
     if look.per_hour is not None:
         each = look.seconds_per_trial or 0.0
@@ -140,7 +140,7 @@ def value(e: SoFar) -> str:
     """`+1.20 [0.40, 2.00] pp`."""
     if not e.pairs:
         return "–"
-    metric = measure(e.metric, [abs(v) for v in (e.mean, e.low, e.high) if math.isfinite(v)])
+    metric = Measure(e.metric, e.share)
     between = f" {interval(e.low, e.high, metric)}" if math.isfinite(e.low) else ""
     return f"{difference(e.mean, metric)}{between}{metric.short}"
 
