@@ -56,33 +56,38 @@ def effects(found: Comparison) -> Table | None:
     if not len(found.effects):
         return None
     headers = [
-        Header("swap", "swap"), Header("versus", "against"), Header("effect_a", f"effect in A{unit}", "", True),
-        Header("n_a", "n in A", "", True), Header("effect_b", f"effect in B{unit}", "", True),
-        Header("n_b", "n in B", "", True), Header("difference", f"A minus B{unit}", "positive: larger in A", True),
+        Header("swap", "swap"), Header("versus", "against"),
+        Header("difference", f"A minus B{unit}", "positive: larger in A", True),
         Header("interval", "95 % interval", "of the difference, for itself: not corrected", True),
         Header("p_holm", "p (Holm)", "over all differences of this table; none below six replicates", True),
-        Header("method", "how", "paired over common replicates, or Welch's of two independent means"),
         Header("reading", "reading"),
+        Header("method", "how", "paired over common replicates, or Welch's of two independent means"),
+        Header("effect_a", f"effect in A{unit}", "", True), Header("n_a", "n", "", True),
+        Header("effect_b", f"effect in B{unit}", "", True), Header("n_b", "n", "", True),
     ]  # fmt: skip
     both = len(set(found.effects["estimand"])) > 1
     rows, roles = [], []
     for r in found.effects.to_dict("records"):
         role = forest.role_of(r)
-        name = one_line(r["swap"]) if role == "level" else f"{role}: {one_line(r['swap'])}"
-        name += f" ({one_line(r['estimand'])})" if both else ""
+        name = _called(r) + (f" ({one_line(r['estimand'])})" if both else "")
         sides = []
         for side in "ab":
             shown = f"{difference(r[f'mean_{side}'], metric)} {_interval(r, side, metric)}"
             sides += [Entry(shown, _exact(r[f"mean_{side}"]), "number"), Entry(str(r[f"n_{side}"]), None, "number")]
         rows.append([
-            Entry(name), Entry(one_line(r["versus"])), *sides,
+            Entry(name), Entry(one_line(r["versus"])),
             Entry(difference(r["difference"], metric), _exact(r["difference"]), "number"),
             Entry(interval(r["low"], r["high"], metric) if not is_missing(r["low"]) else "–", None, "number"),
-            Entry(p_value(r["p_holm"]), _exact(r["p_holm"]), "number"),
-            Entry(r["method"] + (f", {r['pairs']}" if r["pairs"] else "")), Entry(r["reading"], None, "verdict"),
+            Entry(p_value(r["p_holm"]), _exact(r["p_holm"]), "number"), Entry(r["reading"], None, "verdict"),
+            Entry(r["method"] + (f", {r['pairs']}" if r["pairs"] else "")), *sides,
         ])  # fmt: skip
         roles.append(role)
     return Table(headers, rows, roles)
+
+
+def _called(row: dict[str, Any]) -> str:
+    role, name = forest.role_of(row), one_line(row["swap"])
+    return name if role == "level" else f"{role}: {name}"
 
 
 def _interval(row: dict[str, Any], side: str, metric: Measure) -> str:
@@ -122,7 +127,7 @@ def cells(found: Comparison) -> Table | None:
 def picture(found: Comparison) -> list[Markup]:
     """The differences of effects as a forest plot, in two widths; nothing where none could be compared."""
     rows = [
-        {"swap": r["swap"], "versus": r["versus"], "mean": r["difference"], "low": r["low"], "high": r["high"],
+        {"swap": _called(r), "versus": r["versus"], "mean": r["difference"], "low": r["low"], "high": r["high"],
          "replicates": r["pairs"], "role": "level"}
         for r in found.effects.to_dict("records") if math.isfinite(r["difference"])
     ]  # fmt: skip
@@ -130,7 +135,9 @@ def picture(found: Comparison) -> list[Markup]:
         return []
     metric = metric_of(found)
     return [
-        forest.forest([[r] for r in rows], metric, layout=layout, zero=": effect in A minus effect in B")
+        forest.forest(
+            [[r] for r in rows], metric, layout=layout, zero=": effect in A minus in B", aside="right: larger in A"
+        )
         for layout in (forest.WIDE, forest.NARROW)
     ]
 
@@ -173,7 +180,8 @@ def _rich(title: str, table: Table, most: int | None = None) -> RichTable:
         shown.add_column(Text(h.label), justify="right" if h.numeric else "left", overflow="fold")
     for row in table.rows[:most]:
         texts = [Text(e.text) for e in row]
-        texts[-1].stylize(KINDS.get(row[-1].text, ""))
+        for text in texts:
+            text.stylize(KINDS.get(text.plain, ""))
         shown.add_row(*texts)
     if most and len(table.rows) > most:
         shown.add_row(Text(f"and {len(table.rows) - most} more: --json, or the page", style="dim"))
