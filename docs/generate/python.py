@@ -13,7 +13,7 @@ GROUPS = {  # title: (page's introduction, names)
     "Designs": ("Which cells are trained. [Designs](../designs.md) explains them.",
                 ("Ladder", "Factorial", "OneAtATime", "Placement", "Race", "Mixing")),
     "Studies": ("The question, its run, its answer.",
-                ("Recipe", "Tuning", "Study", "run", "load", "Answer", "analyse", "choose")),
+                ("Recipe", "Tuning", "Study", "run", "load", "Answer", "analyse", "compare", "choose")),
     "Bringing your own": ("Decorators that register what you write.",
                           ("component", "ComponentInfo", "list_components", "metric", "task", "baseline",
                            "register_host", "register_dataset", "register_rule", "Lifecycle", "Phase", "Streams")),

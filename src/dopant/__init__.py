@@ -48,6 +48,7 @@ _NAMES = {
     "Answer": (".study.answer", "Answer"),
     "analyse": (".study.analysis", "analyse"),
     "choose": (".search.choose", "choose"),
+    "compare": (".study.compare", "compare"),
     "DopantError": (".errors", "DopantError"),
     "ConfigError": (".errors", "ConfigError"),
     "SlotMismatch": (".errors", "SlotMismatch"),

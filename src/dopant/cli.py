@@ -19,13 +19,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from .commands import studies  # isort: skip  (help lists the commands in the order of these lines)
+from .commands import watching  # isort: skip
 from .commands import papers  # isort: skip
 from .commands import looks  # isort: skip
 from .commands.papers import PUBLISHED_EPOCHS
 from .commands.shared import app
 from .errors import DopantError, DopantWarning
 
-__all__ = ["PUBLISHED_EPOCHS", "app", "default_study", "looks", "main", "papers", "studies"]
+__all__ = ["PUBLISHED_EPOCHS", "app", "default_study", "looks", "main", "papers", "studies", "watching"]
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def analyse(
     race: Annotated[
         bool, typer.Option("--race", help="The arms are entries of which the best is to be found.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the page here, such as answer.html.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the answer here: answer.html, .md, .tex, .csv, .png.")] = None,
     as_json: Json = False,
 ) -> None:
     """The verdict engine on results from anywhere."""
@@ -117,20 +117,15 @@ def analyse(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
-    format_: Annotated[str, typer.Option("--format", help="html or csv.")] = "html",
+    format_: Annotated[str, typer.Option("--format", help="html, md, csv, png, svg, pdf or latex.")] = "html",
 ) -> None:
-    """Write the page, or the tables, of a study again."""
+    """Write the page of a study again, or its tables, its figures, a Markdown or a LaTeX file."""
+    from ..study.report import formats
     from ..study.results import load
 
-    answer = load(folder)
-    if format_ == "html":
-        print(answer.report())
-    elif format_ == "csv":
-        answer.write_tables()
-        print(answer.folder / "effects.csv")
-        print(answer.folder / "trials.csv")
-    else:
-        raise ConfigError(f"--format: {format_!r} is not known; there is 'html' and 'csv'")
+    kind = formats.chosen(None, format_)
+    for path in formats.write(load(folder), kind, folder):
+        print(path)
 
 
 @app.command()
@@ -168,6 +163,27 @@ def export(
     load_files(with_)
     for path in export_qasm(load(folder), trial, out):
         print(path)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A study's folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    out: Annotated[Path | None, typer.Option(help="Write the comparison as a page here, such as compare.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Two studies side by side: what differs, the effects that both have, whether one reproduces the other."""
+    from ..study.compare import compare as compare_studies
+    from ..study.report import compared
+
+    found = compare_studies(a, b)
+    page = found.report(out) if out else None
+    if as_json:
+        show_json(found.to_json())
+        return
+    plain_console().print(compared.terminal(found))
+    if page is not None:
+        print(f"page: {page}")
 
 
 @app.command()

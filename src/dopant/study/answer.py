@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, StoreError
+from ..errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,26 +42,49 @@ class Answer:
         lines += [f"failed: {line}" for line in getattr(self, "failures", [])[:3]]
         return "\n".join(lines)
 
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the page; returns its path. Without a path: report.html in the study's folder, or in this one."""
-        from .report import page
+    def report(self, path: str | Path | None = None, format: str | None = None) -> Path:
+        """Write the answer as a file; returns its path. Without a path: into the study's folder, or into this one.
 
-        if path is not None and Path(path).suffix not in (".html", ".htm"):
-            raise ConfigError(f"report: {str(path)!r} does not end in .html; the report is a page")
-        target = Path(path) if path else (self.folder or Path()) / "report.html"
-        write_text(target, page(self))
-        return target
+        format: html (the page), md, csv (of a path: the effects alone), latex, png, svg or pdf (of a path: the first
+        figure). None: as the path ends, else html. UnknownName for another, ConfigError where path and format differ.
+        """
+        from .report import formats
+
+        kind = formats.chosen(path, format)
+        if path is None:
+            return formats.write(self, kind, self.folder or Path())[0]
+        return formats.write_one(self, kind, Path(path))
+
+    def write_tables(self, folder: Path | None = None) -> list[Path]:
+        """effects.csv and trials.csv, into a folder (default: the study's, or this one); their paths."""
+        return [write_table(folder or self.folder or Path(), *named) for named in self._tables().items()]
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        effects = self.effects.copy()
+        effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
+        return {"effects": effects, "trials": self.trials}
 
     def model(self, trial_id: str, host: Any = None) -> Any:
         """The trained network of a trial; StoreError where none was kept."""
         raise StoreError(f"no network of trial {trial_id!r} was kept: these results came as a table")
 
 
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> Path:
+    path = folder / f"{name}.csv"
+    write_text(path, table.to_csv(index=False))
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {str(path)!r}: {error.strerror}; finished trials are intact") from error

@@ -12,7 +12,7 @@ from .. import designs, local, registry
 from ..errors import ConfigError, StoreError, UnknownName, hint, nearest
 from . import estimands, race, sensitivity, shapley
 from . import plan as planning
-from .answer import Answer, write_text
+from .answer import Answer
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
 from .scored import failure_value_in, metric_of
@@ -371,18 +371,12 @@ class StudyAnswer(Answer):
         """What a reader must know beside the numbers."""
         return notes_of(self)
 
-    def write_tables(self) -> None:
-        """effects.csv, trials.csv and, of a race, confirming.csv in the study's folder; of a tuned study tuning.csv and
-        best-of-k.csv too."""
-        effects = self.effects.copy()
-        effects["controls"] = effects["controls"].map(lambda names: "; ".join(names))
-        write_text(self.folder / "effects.csv", effects.to_csv(index=False))
-        write_text(self.folder / "trials.csv", self.trials.to_csv(index=False))
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """Of a race also confirming.csv, of a tuned study tuning.csv and best-of-k.csv."""
+        found = super()._tables()
         if self.config.tuning is not None:
-            write_text(self.folder / "tuning.csv", self.tuning_summary.to_csv(index=False))
-            write_text(self.folder / "best-of-k.csv", self.best_of_k.to_csv(index=False))
-        if len(self.confirming):
-            write_text(self.folder / "confirming.csv", self.confirming.to_csv(index=False))
+            found |= {"tuning": self.tuning_summary, "best-of-k": self.best_of_k}
+        return found | ({"confirming": self.confirming} if len(self.confirming) else {})
 
     def model(self, trial_id: str, host: Any = None) -> nn.Module:
         """The trained network of a finished trial, in eval mode on the CPU.

@@ -101,8 +101,11 @@ def _finite(value: Any) -> bool:
     return not is_missing(value) and math.isfinite(value)
 
 
-def forest(grouped: list[list[Row]], metric: Measure, *, layout: Layout = WIDE, zero: str = "") -> Markup:
+def forest(
+    grouped: list[list[Row]], metric: Measure, *, layout: Layout = WIDE, zero: str = "", aside: str = "right is better"
+) -> Markup:
     """The figure of the groups that `against_level` or `against_controls` gives. zero: what the zero line stands for.
+    aside: what it means to stand on the right.
 
     In percentage points where the metric is a share. Positive (right) is better.
     """
@@ -129,7 +132,7 @@ def forest(grouped: list[list[Row]], metric: Measure, *, layout: Layout = WIDE, 
     axis = [svg.text(x, y + 14, label, class_="tick", text_anchor="middle", font_size=12)
             for x, label in zip(at, svg.tick_labels(values, signed=True), strict=True)]  # fmt: skip
     unit = metric.short.strip() if layout.stacked else metric.unit
-    words = f"{metric.label}{', ' if unit else ''}{unit} (right is better)"
+    words = f"{metric.label}{', ' if unit else ''}{unit} ({aside})"
     words = svg.wrap(words if layout.stacked else f"difference in {words}", 12, layout.width, 1)[0]
     middle = layout.width / 2 if layout.stacked else (left + right) / 2
     axis.append(svg.text(middle, y + 33, words, class_="axis", text_anchor="middle", font_size=12))

@@ -1,0 +1,164 @@
+"""The figures of an answer as files: the very pictures of the page, each able to stand alone.
+
+Another figure is one line of `MAKERS`: a function that takes the answer and gives its pictures.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from . import best_of_k, svg
+from .standalone import Rule, rules_of, standalone
+from .words import clean
+
+SCALE = 2.0  # of a PNG: pixels for each of the page's
+COLUMNS = 3  # of small panels side by side
+GAP = 26.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """name: of the file, without ending. drawn: the page's <svg>. around: what it stands in, for the style sheet.
+    caption: what it shows, in a sentence."""
+
+    name: str
+    drawn: Markup
+    caption: str
+    around: tuple[str, ...] = ("figure",)
+
+
+def _forests(answer: Any) -> Iterable[Picture]:
+    from . import _comparisons, _forests
+
+    for number, one in enumerate(_forests(answer)):
+        caption = f"Differences in {one['title']}; thick: 95 % interval of paired differences, thin: unpaired"
+        yield Picture(f"forest-{number + 1}" if number else "forest", one["pictures"][0], caption)
+    pictures = _comparisons(answer)
+    if pictures:
+        yield Picture("forest-controls", pictures[0], "Each swap minus each of its controls, 95 % intervals")
+
+
+def _curves(answer: Any) -> Iterable[Picture]:
+    from . import _curves, measure_of
+
+    for one in _curves(answer, measure_of(answer).name):
+        name = "curves-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in one["metric"]).strip("-")
+        caption = (
+            f"{one['metric']} by epoch: mean over replicates and 95 % interval; grey: the cell that it is compared with"
+        )
+        yield Picture(name[:60], grid(one["panels"], caption), caption)
+
+
+def _best_of_k(answer: Any) -> Iterable[Picture]:
+    made = best_of_k.panels(answer)["panels"]
+    if made:
+        caption = "Validation score of the best of k candidates; grey: the cell that it is compared with"
+        yield Picture("best-of-k", grid(made, caption), caption)
+
+
+MAKERS: tuple[Callable[[Any], Iterable[Picture]], ...] = (
+    _forests,
+    _curves,
+    _best_of_k,
+)
+
+
+def pictures(answer: Any) -> list[Picture]:
+    """Every picture of the answer that has something to show, in the page's order; names differ."""
+    found: dict[str, Picture] = {}
+    if not len(answer.effects) and not len(getattr(answer, "metrics", ())):
+        return []
+    for maker in MAKERS:
+        for picture in maker(answer):
+            name, number = picture.name, 2
+            while name in found:
+                name, number = f"{picture.name}-{number}", number + 1
+            found[name] = Picture(name, picture.drawn, clean(picture.caption), picture.around)
+    return list(found.values())
+
+
+def figures(answer: Any) -> dict[str, str]:
+    """{file name: SVG that stands alone}, light theme."""
+    return {f"{picture.name}.svg": alone(picture) for picture in pictures(answer)}
+
+
+def alone(picture: Picture) -> str:
+    """The picture as a file of its own."""
+    return standalone(str(picture.drawn), _rules(), picture.around)
+
+
+@functools.cache
+def _rules() -> list[Rule]:
+    from . import _style
+
+    return rules_of(_style())
+
+
+def grid(panels: list[Any], title: str) -> Markup:
+    """The page's small panels side by side, each with its cell and last value above it, as one picture."""
+    width, head = 300.0, 40.0
+    size = [tuple(map(float, _box(str(p.picture)))) for p in panels]
+    height = max(h for _, h in size) + head
+    across = min(COLUMNS, len(panels))
+    parts = []
+    for number, (panel, (w, h)) in enumerate(zip(panels, size, strict=True)):
+        x, y = (number % across) * (width + GAP), (number // across) * (height + GAP)
+        last = panel.last
+        room = width - svg.text_width(last, 13) - 10
+        parts.append(
+            svg.tag(
+                "g",
+                svg.line(x, y + 1, x + width, y + 1, class_="end"),
+                *[
+                    svg.text(x, y + 17 + 15 * i, one, class_="label", font_size=13, font_weight="bold")
+                    for i, one in enumerate(svg.wrap(panel.cell, 13.5, room))
+                ],
+                svg.text(x + width, y + 17, last, class_="numbers", text_anchor="end", font_size=13),
+                _placed(panel.picture, x, y + head, w, h),
+                class_=panel.role,
+            )
+        )
+    rows = math.ceil(len(panels) / across)
+    return svg.figure(across * (width + GAP) - GAP, rows * (height + GAP) - GAP, title, *parts)
+
+
+def _box(drawn: str) -> list[str]:
+    """Width and height of an <svg>, from its viewBox."""
+    return drawn.partition('viewBox="')[2].partition('"')[0].split()[2:]
+
+
+def _placed(drawn: Markup, x: float, y: float, width: float, height: float) -> Markup:
+    """An <svg> inside another one, at a place of its own."""
+    text = str(drawn)
+    head, sign, rest = text.partition(">")
+    box = head.partition('viewBox="')[2].partition('"')[0]
+    return Markup(f'<svg x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" viewBox="{box}"{sign}{rest}')
+
+
+def write(drawn: list[Picture], folder: Path, kind: str) -> list[Path]:
+    """Writes pictures into `folder` as `svg`, `png` (two pixels for each of the page's) or `pdf`; their paths."""
+    from ..answer import write_bytes
+
+    made = []
+    for picture in drawn:
+        path = folder / f"{picture.name}.{kind}"
+        write_bytes(path, rendered(picture, kind))
+        made.append(path)
+    return made
+
+
+def rendered(picture: Picture, kind: str) -> bytes:
+    """One picture as the bytes of a file."""
+    import vl_convert
+
+    drawn = alone(picture)
+    if kind == "svg":
+        return drawn.encode()
+    return vl_convert.svg_to_pdf(drawn) if kind == "pdf" else vl_convert.svg_to_png(drawn, scale=SCALE)
