@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
     errors = mismatches(arguments[0], html)
     for error in errors:
         print(error)
+    for name in drawings.not_looked_at(page.parse(html)):
+        print(f"not looked at: drawings of class {name!r}")
     numbers = sum(t.data() for t in page.tables(page.parse(html)))
     print(f"{path}: {numbers} numbers in tables, {len(errors)} mismatches")
     return 1 if errors else 0
