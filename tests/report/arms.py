@@ -166,7 +166,9 @@ class Arms:
             role, swap = "swap-versus-control", swap.removesuffix(" minus its control")
         role, plus, minus = self._arms(role, swap.partition(ALIASED)[0], versus.partition(SAME)[0])
         if both and estimand == "drop-in":
-            plus, minus = ([(w, c + DROP_IN if c + DROP_IN in self.cells else c) for w, c in arm] for arm in (plus, minus))
+            plus, minus = (
+                [(w, c + DROP_IN if c + DROP_IN in self.cells else c) for w, c in arm] for arm in (plus, minus)
+            )
         return role, plus, minus
 
     def _arms(self, role: str, swap: str, versus: str) -> tuple[str, Arm, Arm]:

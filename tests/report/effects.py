@@ -187,7 +187,9 @@ class Effects:
             return found
         found["item_error"] = sums.item_error(ours, theirs, self.folder.same_items)
         if self.folder.same_items or len(ours) == 1:
-            low, high, wander = sums.item_interval(self.folder.sign * np.mean(np.array(ours) - np.array(theirs), axis=0))
+            low, high, wander = sums.item_interval(
+                self.folder.sign * np.mean(np.array(ours) - np.array(theirs), axis=0)
+            )
             found |= {"item_low": Within(low, wander), "item_high": Within(high, wander)}
             found["mcnemar_p"] = sums.mcnemar(ours, theirs)
         return found
@@ -269,7 +271,9 @@ class Effects:
         for row in rows:
             word, needed = self._verdict(row, row.pair.plus in leaders, needs)
             if row.pair.role == "main":
-                word += self._depends(row.pair.swap, [s for s, r in found.items() if r.values["equivalence"] is not True])
+                word += self._depends(
+                    row.pair.swap, [s for s, r in found.items() if r.values["equivalence"] is not True]
+                )
             tags = "estimate: " if row.pair.n < ESTIMATE_BELOW else ""
             tags += "untuned: " if row.values["untuned"] else ""
             row.verdict = tags + word
@@ -358,6 +362,3 @@ class Within:
 
 def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-

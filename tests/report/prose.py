@@ -219,5 +219,7 @@ def _reads(study: Any, root: Node) -> list[str]:
             if term.tag == "dt" and term.text == "test_set_reads":
                 want = sum(t.metrics.get("test_reads", 0) for t in study.folder.trials
                            if t.state == "done" and t.phase in ("main", "confirm"))  # fmt: skip
-                return [] if int(value.text) == want else [f"test_set_reads: {value.text} on the page, {want} recomputed"]
+                return (
+                    [] if int(value.text) == want else [f"test_set_reads: {value.text} on the page, {want} recomputed"]
+                )
     return []

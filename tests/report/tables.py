@@ -77,12 +77,19 @@ ROLES = ("control", "variant", "baseline", "simple", "interaction")
 def effects(study: Study, table: Table) -> list[Row]:
     """Every effect; and that all that the design asks for is there."""
     found = study.effects(table)
-    here = {(e.pair.role, e.pair.swap.partition(" (aliased with ")[0], e.pair.versus.partition(" (the same ")[0]) for e in found}
+    here = {
+        (e.pair.role, e.pair.swap.partition(" (aliased with ")[0], e.pair.versus.partition(" (the same ")[0])
+        for e in found
+    }
     here = {(role, swap, versus.removesuffix(" (drop-in)")) for role, swap, versus in here}
     roles = {role for role, _, _ in here}
     for role, swap, versus in sorted(study.arms.asked()):
-        if (role, swap, versus) not in here and not ("level" in roles and role == "main" and ("level", swap, versus) in here):
-            study.errors.append(f"table 'effects': the design asks for {role} {swap!r} against {versus!r}; no row has it")
+        if (role, swap, versus) not in here and not (
+            "level" in roles and role == "main" and ("level", swap, versus) in here
+        ):
+            study.errors.append(
+                f"table 'effects': the design asks for {role} {swap!r} against {versus!r}; no row has it"
+            )
     rows = []
     for effect, row in zip(found, table.rows, strict=False):
         want = dict(effect.values)
@@ -126,7 +133,9 @@ def cells(study: Study, table: Table) -> list[Row]:
         want["dimension"] = _dimension(study, name)
         rows.append(want)
     names = [row["cell"].text for row in table.rows]
-    missing = [c for c in folder.cells if c not in names and any(t.state == "done" for x, _, t in folder.of("main") if x == c)]
+    missing = [
+        c for c in folder.cells if c not in names and any(t.state == "done" for x, _, t in folder.of("main") if x == c)
+    ]
     study.errors += [f"table 'cells': cell {c!r} has finished trials and no row" for c in missing]
     return rows
 
@@ -186,7 +195,9 @@ def shapley(study: Study, table: Table) -> list[Row]:
         names = {}
         for s in range(2 ** len(moving)):
             chosen = {f for i, f in enumerate(moving) if s >> i & 1}
-            names[frozenset(chosen)] = study.arms.cell({f: target[f] if f in chosen else factors[f][0] for f in factors})
+            names[frozenset(chosen)] = study.arms.cell(
+                {f: target[f] if f in chosen else factors[f][0] for f in factors}
+            )
         numbers = sorted({r for _, r in values})
         whole = [r for r in numbers if all(math.isfinite(values.get((c, r), NAN)) for c in names.values())]
         worth = {s: study.folder.sign * fmean([values[c, r] for r in whole]) for s, c in names.items()}

@@ -127,7 +127,9 @@ def summary(folder: StudyFolder, table: Table) -> list[dict[str, Any]]:
         for column in table.columns:
             if column not in want and column != "edge":
                 want[column] = settings.get({"initial_gain": "gain"}.get(column, column))
-        edges = [k for k in settings if best is not None and _edge(folder, k, settings[k], [c.get(k) for c, _ in found])]
+        edges = [
+            k for k in settings if best is not None and _edge(folder, k, settings[k], [c.get(k) for c, _ in found])
+        ]
         edges = sorted({"gain": "initial_gain"}.get(k, k) for k in edges)
         said = [] if row["edge"].text in ("", "–") else row["edge"].text.split(", ")
         want["edge"] = row["edge"].text if sorted(said) == edges else ", ".join(edges)  # in any order

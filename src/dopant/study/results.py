@@ -171,7 +171,9 @@ class StudyAnswer(Answer):
             probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
             if probes:
                 found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
-        names = dict.fromkeys([*(cell.name for cell in self.cells), *found])  # cells that the study had earlier come last
+        names = dict.fromkeys(
+            [*(cell.name for cell in self.cells), *found]
+        )  # cells that the study had earlier come last
         records = [record for name in names for record in found.get(name, [])]
         return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
 
