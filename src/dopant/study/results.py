@@ -174,7 +174,10 @@ class StudyAnswer(Answer):
             probes = of_metrics(row["metrics"] or {}) if row["phase"] == "main" else []
             if probes:
                 found.setdefault(row["cell"], [{"cell": row["cell"]} | p.to_json() for p in probes])
-        records = [record for cell in self.cells for record in found.get(cell.name, [])]
+        names = dict.fromkeys(
+            [*(cell.name for cell in self.cells), *found]
+        )  # cells that the study had earlier come last
+        records = [record for name in names for record in found.get(name, [])]
         return pd.DataFrame(records, columns=["cell", *DimensionProbe.__dataclass_fields__])
 
     @functools.cached_property

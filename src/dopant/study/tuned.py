@@ -11,6 +11,7 @@ from . import plan as planning
 from . import tuning
 from .draws import STARTUP, score_of
 from .search import BASELINE, NAMES, SHARED, Dimension
+from .trial import identify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,7 @@ def arms(answer: StudyAnswer) -> list[Arm]:
         space = tuning.space_of(study, cell)
         if not space:
             continue
-        mine = [row for row in rows if row["phase"] == "tuning" and row["cell"] == cell.name]
+        mine = _rows_of(study, cell, [row for row in rows if row["phase"] == "tuning"])
         if study.tuning.draws is None:
             listed = [
                 (params, _scores(_of_candidate(study, cell, params, mine), metric, higher))
@@ -83,6 +84,23 @@ def arms(answer: StudyAnswer) -> list[Arm]:
             space = tuple(d for d in space if all(d.key in params for params, _ in listed))
         found.append(Arm(cell, space, study.tuning.draws or len(listed), listed, study.tuning.scored_on))
     return found
+
+
+def _rows_of(study: Study, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The tuning rows of a cell; of a grid, where none bears its name, those of the cell that is the same network: a
+    trial is run once, under the name of the first that asked for it."""
+    named = [row for row in rows if row["cell"] == cell.name]
+    assert study.tuning is not None
+    if named or study.tuning.draws is not None:
+        return named
+    asked = planning.candidate_trials(study, cell, tuning.candidates(study, cell, {}), {})
+    wanted = {_network(trial.description) for _, trials in asked for trial in trials}
+    return [row for row in rows if _network(row["description"]) in wanted]
+
+
+def _network(description: Mapping[str, Any]) -> str:
+    """What a trial trains and on what; not the files of users, whose sums a folder alone cannot tell."""
+    return identify({key: value for key, value in description.items() if key != "files"})
 
 
 def _as_recorded(known: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[int, tuning.Drawn]:
