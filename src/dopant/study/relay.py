@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -122,11 +123,13 @@ class Relay:
 
     def _leave_when_forgotten(self) -> None:
         assert self.worker is not None
-        while time.monotonic() - self.heard < SILENCE_SECONDS:
+        process = self.worker.process
+        while process.poll() is None:
             time.sleep(0.5)
-        with contextlib.suppress(OSError):
-            self.worker.process.terminate()
-        with contextlib.suppress(Exception):
-            self.worker.process.wait(GRACE_SECONDS)
-        self.worker.close()
-        os._exit(0)
+            if time.monotonic() - self.heard > SILENCE_SECONDS:
+                with contextlib.suppress(OSError):
+                    process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_SECONDS)
+                self.worker.close()
+                os._exit(0)
