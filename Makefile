@@ -34,7 +34,7 @@ demo: setup
 	$(BIN)/dopant run
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 -m 'not long'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not long'
 
 test-long: setup-dev
 	$(BIN)/python -m pytest -m long

@@ -32,7 +32,10 @@ def run(
     with_: With = None,
     controls: Annotated[bool | None, typer.Option("--controls/--no-controls", help="Train controls too.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
-    engine: Annotated[str, typer.Option(help="Where workers run: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where workers run: local, or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, ray://HOST:PORT or HOST:PORT (none: this machine).")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="A smoke run: 2 replicates, 2 epochs, no tuning.")] = False,
     fork: Annotated[str | None, typer.Option(help="Go on under another name, keeping what stays the same.")] = None,
 ) -> None:
@@ -67,8 +70,8 @@ def run(
 
     with progress:
         answer = run_study(
-            asked, out=out, workers=workers, engine=engine, with_files=with_ or [], fork=fork, checkpoint=checkpoint,
-            command=["dopant", *sys.argv[1:]], progress=progress, before_start=announce,
+            asked, out=out, workers=workers, engine=engine, address=address, with_files=with_ or [], fork=fork,
+            checkpoint=checkpoint, command=["dopant", *sys.argv[1:]], progress=progress, before_start=announce,
         )  # fmt: skip
     console.print(table(answer))
     for note in answer.notes:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import errors
 from ..errors import DopantError, StoreError
 from . import owners
 from .folder import disk
+from .remote import again
 from .store import Store
 from .worker import INTERRUPTED, REQUEST_WRONG, STORE_GONE
 
@@ -30,11 +30,28 @@ _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "NUMBA")
 
 
 class Worker:
-    """One worker process, its log in DIR/logs and what it said last."""
+    """One worker process, its log in DIR/logs and what it said last.
 
-    def __init__(self, folder: Path, number: int, files: Sequence[str | Path], threads: int, allow: Sequence[str] = ()):
+    parent: the planning process, by default this one. more: further arguments. place: where it starts.
+    """
+
+    name = "a worker"
+
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        files: Sequence[str | Path],
+        threads: int,
+        allow: Sequence[str] = (),
+        *,
+        parent: str | None = None,
+        more: Sequence[str] = (),
+        place: str | None = None,
+    ):
         self.log = folder / "logs" / f"worker-{number}.log"
-        command = [sys.executable, "-m", "dopant.study.worker", str(folder.resolve()), "--parent", owners.identity()]
+        command = [sys.executable, "-m", "dopant.study.worker", str(folder.resolve()), *more]
+        command += ["--parent", parent or owners.identity()]
         for file in files:
             command += ["--with", str(Path(file).resolve())]
         for reference in allow:
@@ -44,8 +61,9 @@ class Worker:
             with open(self.log, "ab") as log:
                 self.start_of_log = log.tell()
                 self.process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=_environment(threads)
-                )
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=_environment(threads),
+                    cwd=place,
+                )  # fmt: skip
         self.identity = owners.identity(self.process.pid)
         self.ready, self.message = False, None
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -55,9 +73,12 @@ class Worker:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             with contextlib.suppress(ValueError):
-                message = json.loads(line)
-                self.ready = self.ready or "ready" in message
-                self.message = message if "error" in message else self.message
+                self.hear(json.loads(line))
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take in one line of it; runs in a thread."""
+        self.ready = self.ready or "ready" in message
+        self.message = message if "error" in message else self.message
 
     def ended(self) -> int | None:
         """The exit status, or None while it runs."""
@@ -119,9 +140,13 @@ def run_local(
     interrupted by SIGINT or SIGTERM; unfinished trials are then given back with their last state.
     allow: references to code (`module:callable`) that workers may resolve.
     """
-    folder = Path(folder)
-    with Store.open(folder) as store, _interruptible():
-        crew = _Crew(store, workers or os.cpu_count() or 1, with_files, allow)
+    with Store.open(folder) as store:
+        return carry_out(store, Crew(store, workers or os.cpu_count() or 1, with_files, allow), replan, on_poll)
+
+
+def carry_out(store: Store, crew: Crew, replan: Callable | None, on_poll: Callable | None) -> dict[str, int]:
+    """Have the crew do what is planned, as `run_local` says; it is closed at the end."""
+    with _interruptible():
         try:
             _supervise(store, crew, replan, on_poll)
         except BaseException:
@@ -135,7 +160,7 @@ def run_local(
         return store.counts()
 
 
-def _supervise(store: Store, crew: _Crew, replan: Callable | None, on_poll: Callable | None) -> None:
+def _supervise(store: Store, crew: Crew, replan: Callable | None, on_poll: Callable | None) -> None:
     watched, planned_at = 0.0, -1
     while True:
         crew.check()
@@ -156,12 +181,12 @@ def _supervise(store: Store, crew: _Crew, replan: Callable | None, on_poll: Call
         time.sleep(POLL_SECONDS)
 
 
-class _Crew:
+class Crew:
     """The workers of one run."""
 
     def __init__(self, store: Store, size: int, files: Sequence[str | Path], allow: Sequence[str] = ()):
         self.store, self.size, self.files, self.allow = store, size, files, allow
-        self.workers: list[Worker] = []
+        self.workers: list[Any] = []
         self.started = 0
         self.idle_deaths = 0
 
@@ -172,7 +197,15 @@ class _Crew:
         threads = max((int(t.description.get("threads") or 1) for t in self.store.trials()), default=1)
         while len(self.workers) < min(self.size, wanted):
             self.started += 1
-            self.workers.append(Worker(self.store.folder, self.started, self.files, threads, self.allow))
+            self.workers.append(self.start(threads))
+
+    def start(self, threads: int) -> Any:
+        """One more worker."""
+        return Worker(self.store.folder, self.started, self.files, threads, self.allow)
+
+    def held(self, worker: Any, status: int) -> bool:
+        """Whether a worker that ended held a trial, which it has lost."""
+        return any(r["state"] == "running" and r["owner"] == worker.identity for r in self.store.rows())
 
     def check(self) -> None:
         """Look for workers that ended; `grow` replaces them. Raises what made them end where it concerns all."""
@@ -183,14 +216,13 @@ class _Crew:
             self.workers.remove(worker)
             worker.close()
             if status in (STORE_GONE, REQUEST_WRONG) and worker.message:
-                kind = getattr(errors, worker.message["kind"], StoreError if status == STORE_GONE else DopantError)
-                raise _again(kind, worker.message["error"])
+                default = StoreError if status == STORE_GONE else DopantError
+                raise again(worker.message["kind"], worker.message["error"], default)
             if not worker.ready and status != INTERRUPTED:
                 raise DopantError(
-                    f"a worker could not start ({_words(status)}); the end of {worker.log}:\n{worker.tail()}"
+                    f"{worker.name} could not start ({_words(status)}); the end of {worker.log}:\n{worker.tail()}"
                 )
-            held = any(r["state"] == "running" and r["owner"] == worker.identity for r in self.store.rows())
-            self.idle_deaths = 0 if held else self.idle_deaths + 1
+            self.idle_deaths = 0 if self.held(worker, status) else self.idle_deaths + 1
             if self.idle_deaths >= IDLE_DEATHS:
                 raise DopantError(f"workers keep ending ({_words(status)}); the end of {worker.log}:\n{worker.tail()}")
 
@@ -210,17 +242,6 @@ class _Crew:
         for worker in self.workers:
             worker.close()
         self.workers = []
-
-
-def _again(kind: type[DopantError], message: str) -> DopantError:
-    """An error of a worker, of the same kind; those with constructors of their own become their parent's."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, message)
-    if isinstance(error, errors.Problems):
-        error.problems = message.splitlines()
-    elif isinstance(error, errors.UnknownName):
-        error.suggestions = []
-    return error
 
 
 def _words(status: int) -> str:

@@ -13,6 +13,10 @@ from .folder import disk
 
 SCHEMA = 1
 PATIENCE = 60.0  # seconds to wait for another writer
+NETWORKS = (
+    "nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "sshfs", "ceph", "gluster", "juicefs", "weka", "wekafs", "panfs",
+    "pvfs2", "orangefs", "afs", "gfs2", "ocfs2", "s3fs", "gcsfuse", "rclone",
+)  # fmt: skip
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -92,7 +96,7 @@ def _network(folder: Path) -> bool:
         return False
     path = str(folder.resolve())
     inside = [(len(at), kind) for at, kind in mounts if path == at or path.startswith(at.rstrip("/") + "/")]
-    return bool(inside) and max(inside)[1].startswith(("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "fuse.sshfs"))
+    return bool(inside) and max(inside)[1].removeprefix("fuse.").startswith(NETWORKS)
 
 
 def check_schema(folder: Path, database: sqlite3.Connection) -> None:

@@ -1,4 +1,8 @@
-"""Who holds a lease: `machine:process:start`, so that a reused process number is not mistaken for its predecessor."""
+"""Who holds a lease: `machine:process:start`, so that a reused process number is not mistaken for its predecessor.
+
+Only processes of this machine can be asked whether they live. One elsewhere is known by its lease alone, so what names
+a machine must not be shared by two.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,18 @@ import sys
 
 @functools.cache
 def machine() -> str:
-    """This machine's name and, where there is one, its process namespace (containers may share a host name)."""
+    """This machine's name and, where there are any, its process namespace (containers may share a host name) and the
+    number of its boot (so may machines, and the first namespace has one number on all of them)."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
-    return socket.gethostname() + space.removeprefix("pid:").replace(":", "-")
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = "-" + file.read(8)
+    except OSError:
+        boot = ""
+    return socket.gethostname() + space.removeprefix("pid:").replace(":", "-") + boot
 
 
 def _start(process: int) -> str | None:

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str,
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(command) if command else [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | {p: version_of(p) for p in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -37,7 +37,7 @@ def record(command: Sequence[str] | None, files: dict[str, str], data: dict[str,
     }
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
@@ -76,6 +76,18 @@ def append(path: Path, start: dict[str, Any], notes: Sequence[str]) -> None:
     starts = [*old.get("starts", []), start]
     kept = list(dict.fromkeys([*old.get("notes", []), *notes]))
     write_text(path, json.dumps(start | {"starts": starts, "notes": kept}, indent=1, ensure_ascii=False))
+
+
+def add_nodes(path: Path, nodes: Mapping[str, Any]) -> None:
+    """Add what is known of the machines that do the work, {node: facts}, to the newest start."""
+    from .answer import write_text
+
+    if not path.is_file():
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    known = {**(old["starts"][-1].get("nodes") or {}), **nodes}
+    old["starts"][-1]["nodes"] = old["nodes"] = known
+    write_text(path, json.dumps(old, indent=1, ensure_ascii=False))
 
 
 def same_data(path: Path, facts: dict[str, Any]) -> None:

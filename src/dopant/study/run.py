@@ -20,17 +20,18 @@ from ..designs.automatic import ALL
 from ..errors import ConfigError, DoesNotFit, DopantError, NotDefined, SlotMismatch, UnknownName
 from ..recipe import Recipe
 from ..streams import Streams
-from . import budget, forecast, hosted, provenance, tuning
+from . import budget, cluster, forecast, hosted, provenance, tuning
 from . import plan as planning
 from .answer import write_text
 from .config import Study, Tuning, as_named
 from .decided import AnalysisTable, change_notes
 from .files import by_name, sums
+from .here import elsewhere, in_process
 from .results import StudyAnswer, higher_is_better_of, load_study, status_of, whole_counts
 from .settle import settled
 from .trial import identify
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 
 
 def run(
@@ -55,6 +56,7 @@ def run(
     out: str | Path | None = None,
     workers: int | None = None,
     engine: str = "local",
+    address: str | None = None,
     with_files: Sequence[str | Path] = (),
     fork: str | None = None,
     command: Sequence[str] | None = None,
@@ -70,7 +72,10 @@ def run(
     train: one's own `train(model, streams, log, folder)`, a function or "module:function"; `sample` then stands in for
     data to measure slots with. checkpoint: what the host starts from: a safetensors or torch file (weights only),
     {"file": path, "leave": [names that stay as drawn]}, or a state dict. out: the study's folder (default runs/NAME).
-    workers: processes, by default one per core. with_files: Python files that register components, hosts and so on.
+    workers: processes, by default one per core. engine: "local", or "ray" for the nodes of the Ray cluster at `address`
+    ("auto", "ray://HOST:PORT", "HOST:PORT"; none: a Ray of our own on this machine), then by default as many workers as
+    its CPUs, or GPUs, allow; every node must see the study's folder (docs/on-a-cluster.md).
+    with_files: Python files that register components, hosts and so on.
     fork: go on under another name, keeping finished trials that are the same.
     Raises ConfigError with every problem of the request, before anything is trained; StoreError for a folder that
     cannot be used; KeyboardInterrupt after the state is saved.
@@ -100,6 +105,10 @@ def run(
     problems += study.problems()
     if engine not in ENGINES:
         problems.append(f"engine: {engine!r} is not known; there is {', '.join(map(repr, ENGINES))}")
+    elif engine == "ray":
+        problems += cluster.problems(address, study.recipe.device) + elsewhere(study)
+    elif address is not None:
+        problems.append(f"address: {address!r} means nothing to engine={engine!r}; add --engine ray, or leave it out")
     if workers is not None and workers < 1:
         problems.append(f"workers: {workers} is too few; take 1 or more")
     problems += _unasked(study, train)
@@ -127,7 +136,7 @@ def run(
     higher = higher_is_better(study)
     start = provenance.record(command, by_name(files), facts, study.recipe.threads)
     provenance.append(folder / "provenance.json", start, notes)
-    if in_process(study):
+    if in_process(study):  # never with Ray
         print(
             "dopant: an object of this process is part of the study, so its trials run here, one after another; name "
             'it by reference, such as Ladder("my_file:Net"), to use more processes',
@@ -144,14 +153,20 @@ def run(
     answer_now = StudyAnswer(folder, study)
     count = workers or os.cpu_count() or 1
     due = replan()
-    words = forecast.warn_of_workers(needs, count, planning.total(study), study.recipe) if due else None
-    if words:
-        print(f"dopant: {words}", file=sys.stderr)
-    if before_start:
-        before_start(answer_now, count)
-    if due:
-        with _display(progress, answer_now.name) as shown:
-            _execute(store, folder, study, replan, count, with_files, shown, references)
+    with contextlib.ExitStack() as leaving:
+        machines = None
+        if due and engine == "ray":
+            machines = leaving.enter_context(cluster.connected(address, workers, store, study.recipe.device))
+            count = machines.size
+        alone = machines is None or len(machines.nodes) < 2  # the memory that is known is this machine's
+        words = forecast.warn_of_workers(needs, count, planning.total(study), study.recipe) if due and alone else None
+        if words:
+            print(f"dopant: {words}", file=sys.stderr)
+        if before_start:
+            before_start(answer_now, count)
+        if due:
+            with _display(progress, answer_now.name) as shown:
+                _execute(store, folder, study, replan, count, with_files, shown, references, machines)
     answer = StudyAnswer(folder, study)
     answer.write_tables()
     answer.report()
@@ -219,6 +234,7 @@ def _execute(
     files: Sequence[str | Path],
     progress: Any,
     references: Sequence[str],
+    machines: Any = None,
 ) -> None:
     def tell(rows: list[dict[str, Any]], counts: dict[str, int]) -> None:
         progress.update(rows, whole_counts(study, counts, rows))
@@ -228,22 +244,12 @@ def _execute(
         from .worker import work_here
 
         work_here(store, replan=replan, on_poll=on_poll)
+    elif machines is not None:
+        machines.run(folder, [str(f) for f in files], replan=replan, on_poll=on_poll, allow=references)
     else:
         from .engine import run_local
 
         run_local(folder, workers, [str(f) for f in files], replan=replan, on_poll=on_poll, allow=references)
-
-
-def in_process(study: Study) -> bool:
-    """Whether the study uses an object that exists only in this process, so that workers elsewhere could not."""
-    tables = study.to_tables()["study"]
-    named = [tables["host"], tables.get("data"), tables["task"], *tables.get("baselines", ())]
-    return any(
-        local.is_local(str(value))
-        for spec in named
-        for value in (spec.values() if isinstance(spec, Mapping) else [spec])
-        if isinstance(value, str)
-    )
 
 
 def _study(value: Study | Design, **given: Any) -> Study:

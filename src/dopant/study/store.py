@@ -40,6 +40,8 @@ class Lease:
 class Store:
     """One study's trials. One object per thread; `Store.create` and `Store.open` make them."""
 
+    idle_seconds = 0.2  # between the questions of a worker that finds nothing to do
+
     def __init__(self, folder: Path, database: sqlite3.Connection, scratch: Any = None):
         self.folder, self._db, self._scratch = folder, database, scratch
         self.lease_seconds = LEASE_SECONDS
@@ -94,6 +96,10 @@ class Store:
             database.close()
             raise
         return cls(folder, database, scratch)
+
+    def another(self) -> Store:
+        """The same study, for another thread."""
+        return Store.open(self.folder)
 
     def close(self) -> None:
         self._db.close()
@@ -227,7 +233,8 @@ class Store:
 
         Gone: its process on this machine has ended; or its lease is past and was not renewed while we looked for a
         tenth of the lease time; or it was not renewed for the whole lease time by our own clock (clocks may jump).
-        A loss is counted against the trial unless the worker's parent died too.
+        A loss is counted against the trial unless the worker's parent is gone too; one on another machine, which
+        cannot be asked, is taken for gone, since it would have taken the lease back itself.
         """
         count, watched = 0, {}
         for row in self._query("SELECT * FROM trials WHERE state='running'"):
@@ -240,10 +247,16 @@ class Store:
                 past = row["lease_until"] < time.time()
                 if silent < (self.lease_seconds / 10 if past else self.lease_seconds):
                     continue
-            interrupted = dead and row["parent"] is not None and owners.alive(row["parent"]) is False
+            parent = True if row["parent"] is None else owners.alive(row["parent"])
+            interrupted = parent is None or (dead and parent is False)
             count += self._take_back(row, counted=not interrupted)
         self._seen = watched
         return count
+
+    def take_from(self, owner: str, counted: bool = True) -> int:
+        """Take back what `owner` holds, who is known to be gone; returns how many trials that were."""
+        rows = self._query("SELECT * FROM trials WHERE state='running' AND owner=?", (owner,))
+        return sum(self._take_back(row, counted) for row in rows)
 
     def _take_back(self, row: sqlite3.Row, counted: bool) -> int:
         losses = row["losses"] + counted
@@ -262,9 +275,17 @@ class Store:
     # --- results ----------------------------------------------------------------------------------------------------
 
     def commit(
-        self, lease: Lease, metrics: dict[str, Any], items: dict[str, Any] | None = None, warnings: Iterable[str] = ()
+        self,
+        lease: Lease,
+        metrics: dict[str, Any],
+        items: dict[str, Any] | None = None,
+        warnings: Iterable[str] = (),
+        *,
+        written: dict[str, Any] | None = None,
     ) -> None:
         """Record a result: metrics {name: number or string}, items {name: tensor with one row an item}.
+
+        written: in place of items, what `checkpoint.write_tensors` gave a worker that wrote them into its folder.
 
         Raises LeaseLost, and changes nothing, where another attempt is current. Writes result.json inside the
         transaction; the folder therefore never lacks what the index calls done.
@@ -277,7 +298,7 @@ class Store:
         }  # fmt: skip
         with self._write():
             row = self._current(lease)
-            body |= {"started": row["started"], "finished": time.time(), "items": None}
+            body |= {"started": row["started"], "finished": time.time(), "items": written}
             if items:
                 body["items"] = checkpoint.write_tensors(lease.folder / "items.safetensors", dict(items))
             write_atomic(lease.folder / "result.json", seal(dumps(body, indent=1)))

@@ -26,13 +26,13 @@ from . import owners
 from .folder import DISK_ERRORS
 
 if TYPE_CHECKING:
+    from .remote import RemoteStore
     from .store import Lease, Store
 
 logger = logging.getLogger("dopant.study")
 
 # What a worker's exit status says to the engine.
 STORE_GONE, REQUEST_WRONG, INTERRUPTED = 73, 78, 130
-IDLE_SECONDS = 0.2
 INTERRUPT_SECONDS = 3.0  # a little more than the keeper's own grace
 
 
@@ -48,7 +48,7 @@ def registered_runner(trial: Any) -> Callable[..., tuple[dict[str, Any], dict[st
 
 
 def work(
-    store: Store,
+    store: Store | RemoteStore,
     owner: str | None = None,
     *,
     parent: str | None = None,
@@ -72,14 +72,14 @@ def work(
             counts = store.counts()
             if not linger and counts["pending"] + counts["running"] == 0:
                 break
-            stop.wait(IDLE_SECONDS)
+            stop.wait(store.idle_seconds)
             continue
         finished += _run_one(store, lease, runner, stop, on_beat)
     return finished
 
 
 def _run_one(
-    store: Store, lease: Lease, runner: Callable | None, stop: threading.Event, on_beat: Callable | None
+    store: Store | RemoteStore, lease: Lease, runner: Callable | None, stop: threading.Event, on_beat: Callable | None
 ) -> bool:
     """Run one attempt and record how it ended; returns whether its result or failure counts."""
     import torch
@@ -88,7 +88,6 @@ def _run_one(
     from ..quantum.kernel import loading as circuit_kernel
     from ..streams import Streams
     from .keeper import Heartbeat, Keeper
-    from .store import Store
 
     trial = lease.trial
     description = trial.description
@@ -101,7 +100,7 @@ def _run_one(
     torch.set_num_threads(max(1, int(description.get("threads") or 1)))
     circuit_kernel.wait()  # a trial that began on one path of circuits and went on on another would not repeat
     try:
-        beating = Heartbeat(lambda: Store.open(store.folder), lease, keeper, on_beat=on_beat)
+        beating = Heartbeat(store.another, lease, keeper, on_beat=on_beat)
         with beating, pretrained.places(store.folder):
             metrics, items = runner(trial, Streams(description["seed"], trial.replicate), keeper)
         store.commit(lease, metrics, items, keeper.warnings)
@@ -134,7 +133,7 @@ def _run_one(
         return _fail(store, lease, reason, detail, keeper.warnings)
 
 
-def _fail(store: Store, lease: Lease, reason: str, detail: str, warnings: list[str]) -> bool:
+def _fail(store: Store | RemoteStore, lease: Lease, reason: str, detail: str, warnings: list[str]) -> bool:
     try:
         store.fail(lease, reason, detail, warnings)
     except LeaseLost:
@@ -142,7 +141,7 @@ def _fail(store: Store, lease: Lease, reason: str, detail: str, warnings: list[s
     return True
 
 
-def _give_back(store: Store, lease: Lease) -> None:
+def _give_back(store: Store | RemoteStore, lease: Lease) -> None:
     # on a full disk this may fail too; the lease then ends with this process
     with contextlib.suppress(StoreError):
         store.release(lease)
@@ -226,16 +225,19 @@ def _gentle_interrupt(stop: threading.Event) -> Iterator[None]:
 # --- as a process ---------------------------------------------------------------------------------------------------
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(watched: bool = True) -> None:
     """Leave at once when the parent is gone: its end of our standard input closes, and Linux sends SIGKILL too (the
-    pipe alone would not do where a library's C code holds the interpreter, or a fork of the parent holds the pipe)."""
+    pipe alone would not do where a library's C code holds the interpreter, or a fork of the parent holds the pipe).
+
+    watched: whether the pipe is read here; the reader of a remote store sees it close too."""
 
     def watch() -> None:
         while os.read(0, 4096):
             pass
         os._exit(0)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    if watched:
+        threading.Thread(target=watch, name="parent", daemon=True).start()
     if sys.platform.startswith("linux"):
         import ctypes
 
@@ -249,9 +251,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--with", dest="files", action="append", default=[], metavar="FILE", help="a file to load")
     parser.add_argument("--allow", action="append", default=[], metavar="MODULE:CALLABLE", help="code it may resolve")
     parser.add_argument("--parent", help="identity of the process that plans; then wait for more until it closes stdin")
+    parser.add_argument(
+        "--remote", action="store_true", help="ask the parent for the store, which is another machine's"
+    )
     options = parser.parse_args(arguments)
     if options.parent or stat.S_ISFIFO(os.fstat(0).st_mode):
-        _end_with_parent()
+        _end_with_parent(watched=not options.remote)
     # What tasks print goes to the log; the pipe to the parent is ours alone.
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -259,21 +264,28 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: os._exit(INTERRUPTED) if stop.is_set() else stop.set())
 
+    speaking = threading.Lock()  # heartbeats ask from a thread of their own
+
     def say(**message: Any) -> None:
-        with contextlib.suppress(OSError):
+        with speaking, contextlib.suppress(OSError):
             print(json.dumps(message), file=pipe, flush=True)
 
     try:
         from .. import registry
         from . import checkpoint, keeper  # noqa: F401  what is broken here must show before a trial is leased
+        from .remote import RemoteStore, start_reading
         from .store import Store
 
         for file in options.files:
             registry.load_file(file)
         for reference in options.allow:
             registry.allow(reference)
-        with Store.open(options.folder) as store:
-            say(ready=os.getpid())
+        with contextlib.closing(
+            RemoteStore(options.folder, say) if options.remote else Store.open(options.folder)
+        ) as store:
+            if isinstance(store, RemoteStore):
+                start_reading(store)
+            say(ready=os.getpid(), owner=owners.identity())
             work(store, parent=options.parent, stop=stop, linger=options.parent is not None)
     except KeyboardInterrupt:
         return INTERRUPTED
