@@ -108,6 +108,8 @@ def _fills(name: str, short: bool = False) -> str:
     probes = found["fills_probes"]
     if short and len(probes) > 3:
         return f"where it fits ({len(probes)} of the usual layers)"
+    if short and probes:
+        return ", ".join(code(p) for p in probes)
     return "where it fits" + (f"; of the usual layers {', '.join(code(p) for p in probes)}" if probes else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from absence import absent
 
@@ -89,17 +91,28 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """`mkdocs build --strict`, some fifteen seconds of a core, of which torch takes three."""
-    pytest.importorskip("mkdocs") if not os.environ.get("CI") else __import__("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
+    """`mkdocs build --strict`, some fifteen seconds of a core; the workers of a test run share one."""
+    if importlib.util.find_spec("mkdocs") is None:
+        absent("mkdocs")
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, log = base / "site", base / "site.log"
+    with FileLock(base / "site.lock"):
+        if not log.exists():
+            log.write_text(build(folder), encoding="utf-8")
+    pages = {str(p.relative_to(folder)): Page(p) for p in sorted(folder.rglob("*.html"))}
+    return Site(folder, log.read_text(encoding="utf-8"), pages)
+
+
+def build(folder: Path) -> str:
+    """Build as `make docs` does; what was said."""
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)], cwd=ROOT,
         env=os.environ | {"PYTHONPATH": path, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert built.returncode == 0, built.stdout + built.stderr
-    pages = {str(p.relative_to(folder)): Page(p) for p in sorted(folder.rglob("*.html"))}
-    return Site(folder, built.stdout + built.stderr, pages)
+    return built.stdout + built.stderr
 
 
 @pytest.fixture(scope="module")
