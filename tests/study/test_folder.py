@@ -1,5 +1,6 @@
 """Logs and sealed files: what is torn or flipped is seen, and a torn end poisons nothing that follows."""
 
+import hashlib
 import json
 import math
 
@@ -97,3 +98,16 @@ def test_where_attempts_overlap_the_highest_counts(tmp_path):
         for epoch in epochs:
             append_line(folder.attempt(attempt) / "metrics.jsonl", {"epoch": epoch, "from": attempt})
     assert [(row["epoch"], row["from"]) for row in folder.metrics()[0]] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 10)]
+
+
+def test_a_log_read_at_once_is_the_one_that_was_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    rows = [{"epoch": i, "loss": 0.1 * i, "odd": math.inf, "text": 'a "$float" },{ ,"checksum":"0"'} for i in range(5)]
+    for row in rows:
+        append_line(path, row)
+    assert read_lines(path) == (rows, [])
+    head = b'{"epoch":9},{"epoch":10'  # two rows in one seal: no line of ours
+    with open(path, "ab") as file:
+        file.write(head + b',"checksum":"' + hashlib.sha256(head).hexdigest()[:16].encode() + b'"}\n')
+    found, problems = read_lines(path)
+    assert found == rows and len(problems) == 1

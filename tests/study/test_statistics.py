@@ -226,3 +226,13 @@ def test_scaling_scales_the_interval_and_leaves_p(d, factor):
     ends = sorted([factor * first.low, factor * first.high])
     assert [second.low, second.high] == pytest.approx(ends, nan_ok=True)
     assert st.sign_flip_test(factor * d) == pytest.approx(st.sign_flip_test(d))
+
+
+def test_random_flips_are_counted_as_by_multiplying_with_the_signs():
+    generator = np.random.default_rng(5)
+    for n in (21, 24, 29):
+        rows = np.round(generator.normal(0.1, 1, (2, n)), 2)
+        bar = np.abs(rows.sum(1)) - 1e-9
+        signs = np.random.default_rng(7).integers(0, 2, (5000, n), dtype=np.int8) * 2.0 - 1.0
+        direct = (np.abs(signs @ rows.T) >= bar).sum(0)
+        assert list(st._random_hits(rows, bar, 5000, 7)) == list(direct)

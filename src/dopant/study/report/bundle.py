@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = "2"  # of what is kept in the cache
+FORMAT = "3"  # of what is kept in the cache
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def bundle() -> Bundle | None:
     try:
         import vl_convert
 
-        text = f"(()=>{{{vl_convert.javascript_bundle()}\n}})();"
+        text = f"(()=>{{{vl_convert.javascript_bundle(snippet='window.vegaEmbed = vegaEmbed;')}\n}})();"
     except Exception:  # whatever its engine says: pictures and tables do not need it
         return None
     made = Bundle(base64.b64encode(zlib.compress(text.encode(), 9)).decode(), sha256(text))

@@ -63,7 +63,8 @@ def every(metrics: Any, column: str, *, share: bool = False) -> dict[str, Curve]
     found = {}
     for cell, one in table.groupby(level="cell", sort=False):
         epochs = [int(e) for e in one.index.get_level_values("epoch")]
-        found[cell] = Curve(epochs, *(one[k].tolist() for k in ("mean", "low", "high")), int(one["count"].max()))
+        mean, low, high = (one[k].tolist() for k in ("mean", "low", "high"))
+        found[cell] = Curve(epochs, mean, low, high, int(one["count"].max()))
     return found
 
 
@@ -77,8 +78,8 @@ def thinned(whole: Curve | None, points: int = POINTS) -> Curve | None:
     if whole is None or len(whole.epoch) <= points:
         return whole
     keep = spread(len(whole.epoch), points)
-    parts = ([values[i] for i in keep] for values in (whole.epoch, whole.mean, whole.low, whole.high))
-    return Curve(*parts, whole.replicates)
+    mean, low, high = ([values[i] for i in keep] for values in (whole.mean, whole.low, whole.high))
+    return Curve([whole.epoch[i] for i in keep], mean, low, high, whole.replicates)
 
 
 def spread(count: int, points: int) -> list[int]:

@@ -13,7 +13,7 @@ from .words import Measure
 def script() -> str:
     """The parts' scripts as one, by name, without comments and indentation."""
     parts = sorted(
-        (p for p in resources.files(__package__).joinpath("parts").iterdir() if p.name.endswith(".js")),
+        (p for p in resources.files(__name__.rpartition(".")[0]).joinpath("parts").iterdir() if p.name.endswith(".js")),
         key=lambda p: p.name,
     )
     lines = (line.strip() for part in parts for line in part.read_text(encoding="utf-8").splitlines())
@@ -25,7 +25,7 @@ def policy(scripts: list[str]) -> str:
     """Nothing is fetched, sent or evaluated, and only scripts with these hashes run."""
     hashes = " ".join(f"'{hash_}'" for hash_ in scripts)
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'none'; "
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; connect-src 'none'; "
         "base-uri 'none'; form-action 'none'"
     )
 

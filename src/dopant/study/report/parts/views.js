@@ -16,13 +16,17 @@ function dark() {
   return theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : theme === "dark";
 }
 
+// Sizes follow the page's own, so that figures can be read from the back of a room too.
+const em = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
 function config() {
+  const size = Math.max(12, 0.74 * em());
   const [ink, soft, grid] = ["ink", "soft", "grid"].map(colour);
-  const text = { labelColor: soft, titleColor: soft, labelFontSize: 12, titleFontSize: 13, titleFontWeight: 400 };
+  const text = { labelColor: soft, titleColor: soft, labelFontSize: size, titleFontSize: size + 1, titleFontWeight: 400 };
   return {
     background: null, font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
     view: { stroke: null }, axis: { ...text, gridColor: grid, domainColor: soft, tickColor: soft }, aria: false,
-    legend: { ...text, symbolStrokeWidth: 2 }, text: { color: ink, fontSize: 12 }, rule: { color: ink },
+    legend: { ...text, symbolStrokeWidth: 2 }, text: { color: ink, fontSize: size }, rule: { color: ink },
   };
 }
 
@@ -112,7 +116,7 @@ async function curves(block, plot) {
     const strokeDash = { ...color, scale: { domain: indices, range: indices.map(dash) } };
     const faded = (high, low) => ({ condition: { test: on, value: high }, value: low });
     return {
-      width: "container", height: 360, data: { values },
+      width: "container", height: Math.max(340, 19 * em()), data: { values },
       params: [{ name: "chosen", value: [...chosen] }],
       encoding: { x, color },
       layer: [
@@ -206,14 +210,14 @@ async function pairs(block, plot) {
     }).filter((m) => m.n);
     const narrow = plot.clientWidth < 560;
     const y = { field: "cell", type: "nominal", scale: { domain: names }, sort: null,
-      axis: { title: null, labelLimit: narrow ? 120 : 330, grid: true, ticks: false, domain: false, labelColor: colour("ink") } };
+      axis: { title: null, labelLimit: narrow ? 120 : 19 * em(), grid: true, ticks: false, domain: false, labelColor: colour("ink") } };
     const x = { field: "value", type: "quantitative", scale: { zero: false }, axis: axisOf(score.label, share) };
     const told = [["cell", "cell"], ["shown", score.label], ...details.map((d, i) => ["d" + i, d.label])];
     const near = { name: "near", select: { type: "point", fields: ["r"], on: "pointerover", clear: "pointerout",
       nearest: values.length < 3000 } };
     const lit = (high, low) => ({ condition: { param: "near", empty: false, value: high }, value: low });
     return {
-      width: "container", height: 24 * names.length, data: { values }, encoding: { y },
+      width: "container", height: Math.max(22, 1.4 * em()) * names.length, data: { values }, encoding: { y },
       layer: [
         { mark: { type: "line", clip: true, color: colour("soft") },
           encoding: { x, detail: { field: "r" }, order: { field: "c", type: "quantitative" },
@@ -269,7 +273,7 @@ async function costs(block, plot) {
       transform: [{ filter: `datum.role == 'level' && datum.left == ${side}` }],
       encoding: { x, y, text: { field: "swap", type: "nominal" } } });
     return {
-      width: "container", height: 340, data: { values },
+      width: "container", height: Math.max(320, 18 * em()), data: { values },
       layer: [
         { data: { values: [{ mean: 0 }] }, mark: { type: "rule", strokeWidth: 1.3 }, encoding: { y } },
         { mark: { type: "rule", strokeWidth: 1.6, opacity: 0.55 },
