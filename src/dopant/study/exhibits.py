@@ -53,7 +53,7 @@ def gather(model: nn.Module, swaps: Iterable[str], split: Any, batch: int, preci
     names = [slot for group in swaps for slot in group.split("+")]
     there = dict(model.named_modules(remove_duplicate=False))
     slots = {name: there[name] for name in names if name in there}
-    showing = {
+    showing: dict[str, Any] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, Lifecycle) and type(module).panels is not Lifecycle.panels
