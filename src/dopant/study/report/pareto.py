@@ -211,6 +211,7 @@ def _picture(
         if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
             ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
             taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
+    arms: list[Markup] = []
     texts: list[Markup] = []
     for p in sorted(points, key=lambda p: (p not in best, ROLES.index(p.role), order[p.cell])):
         px, py = x(p.cost), y(p)
@@ -220,11 +221,11 @@ def _picture(
         arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
         shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
         arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
-        parts.append(svg.tag("g", *arm, class_="arm"))
+        arms.append(svg.tag("g", *arm, class_="arm"))
         texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
                         layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
     return svg.figure(
-        layout.width, bottom + 48, title, *parts, *texts,
+        layout.width, bottom + 48, title, *parts, *reversed(arms), *texts,
         class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
     )  # fmt: skip
 
