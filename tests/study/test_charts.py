@@ -15,7 +15,7 @@ from hypothesis import strategies as hs
 from scipy import stats
 
 from dopant.designs import Cell
-from dopant.study.report import _context, arms, axes, evidence, interactions, ladder, pareto
+from dopant.study.report import _context, arms, axes, evidence, interactions, ladder, pareto, thinning
 from dopant.study.report import factorial as heat
 from dopant.study.report import mixing as curve
 from dopant.study.report.charts import charts
@@ -348,3 +348,20 @@ def test_the_page_has_the_charts_of_its_design():
     context = _context(factorial())
     assert [c.key for c in context["charts"]] == ["factorial", "interactions", "shapley"]
     assert context["pareto"] and context["evidence"]
+
+
+def test_a_thinned_curve_keeps_its_ends_its_peaks_and_its_dips():
+    values = list(np.sin(np.linspace(0, 5, 10_000)))
+    values[1234], values[5678], values[77] = 40.0, -30.0, math.nan
+    places = thinning.kept(values, 300)
+    assert len(places) <= 300 and places == sorted(set(places)) and (places[0], places[-1]) == (0, 9999)
+    assert {1234, 5678} <= set(places)
+    assert thinning.kept(values[:300], 300) == list(range(300))
+
+
+@given(hs.lists(hs.floats(-5, 5), min_size=4, max_size=200), hs.integers(4, 60))
+def test_thinning_keeps_the_range_of_any_curve(values, points):
+    places = thinning.kept(values, points)
+    assert len(places) <= max(points, 4)
+    mine = [values[i] for i in places]
+    assert (min(mine), max(mine)) == (min(values), max(values)) and places[-1] == len(values) - 1

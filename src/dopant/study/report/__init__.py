@@ -60,9 +60,6 @@ def _context(answer: Any) -> dict[str, Any]:
         "complete_cases": beside.complete_cases(answer, metric),
         "shapley": beside.shapley(answer, metric),
         "decided": beside.decided(answer),
-        "charts": charts.charts(answer),
-        "pareto": pareto.charts(answer),
-        "evidence": evidence.tiers(answer),
         "curves": _curves(answer, metric.name),
         "cells": cells,
         "tuning": best_of_k.summary(answer),
@@ -72,6 +69,9 @@ def _context(answer: Any) -> dict[str, Any]:
         "trials": tables.trials(answer.trials) if len(answer.trials) else None,
         "checklist": reading.checklist(answer),
         "notes": [clean(n) for n in getattr(answer, "notes", [])],
+        "charts": charts.charts(answer),
+        "pareto": pareto.charts(answer),
+        "evidence": evidence.tiers(answer),
         "limits": reading.limits(answer),
         "provenance": tables.facts(
             {k: v for k, v in (getattr(answer, "provenance", None) or {}).items() if k != "notes"}

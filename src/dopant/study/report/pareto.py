@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -207,6 +208,7 @@ def _picture(
     if len(best) > 1:
         parts.append(svg.path(stairs, class_="front"))
     taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
+    taken += [_box(*pair) for pair in itertools.pairwise(stairs)] if len(best) > 1 else []
     for p in points:  # names stay off the bars too
         if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
             ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
@@ -228,6 +230,12 @@ def _picture(
         layout.width, bottom + 48, title, *parts, *reversed(arms), *texts,
         class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
     )  # fmt: skip
+
+
+def _box(one: tuple[float, float], two: tuple[float, float]) -> axes.Box:
+    """What a step of the stair takes, short of its ends, where the marks are."""
+    (x1, x2), (y1, y2) = sorted((one[0], two[0])), sorted((one[1], two[1]))
+    return (x1 + 1, y1 - 1, x2 - 1, y2 + 1) if x2 - x1 > y2 - y1 else (x1 - 1, y1 + 1, x2 + 1, y2 - 1)
 
 
 def _label(
