@@ -51,8 +51,8 @@ def chart(answer: Any) -> Chart | None:
     notes = [
         "Blue discs: the levels, each the one before with more swapped. Squares: a control in the place of what the "
         "level adds; triangles: a variant. Small dots are replicates; a thin line joins the levels of one replicate, "
-        "which share data, start, order and noise. Bars: 95 % t interval of the mean, not of the paired difference, which "
-        "verdicts go by. An arrow at the edge: beyond the axis; its number is written.",
+        "which share data, start, order and noise. Bars: 95 % t interval of the mean, not of the paired difference, "
+        "which verdicts go by. An arrow at the edge: beyond the axis; its number is written.",
         *failed_note(answer),
     ]
     return Chart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -207,10 +208,12 @@ def _picture(
     if len(best) > 1:
         parts.append(svg.path(stairs, class_="front"))
     taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
+    taken += [_box(*pair) for pair in itertools.pairwise(stairs)] if len(best) > 1 else []
     for p in points:  # names stay off the bars too
         if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
             ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
             taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
+    arms: list[Markup] = []
     texts: list[Markup] = []
     for p in sorted(points, key=lambda p: (p not in best, ROLES.index(p.role), order[p.cell])):
         px, py = x(p.cost), y(p)
@@ -220,13 +223,19 @@ def _picture(
         arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
         shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
         arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
-        parts.append(svg.tag("g", *arm, class_="arm"))
+        arms.append(svg.tag("g", *arm, class_="arm"))
         texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
                         layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
     return svg.figure(
-        layout.width, bottom + 48, title, *parts, *texts,
+        layout.width, bottom + 48, title, *parts, *reversed(arms), *texts,
         class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
     )  # fmt: skip
+
+
+def _box(one: tuple[float, float], two: tuple[float, float]) -> axes.Box:
+    """What a step of the stair takes, short of its ends, where the marks are."""
+    (x1, x2), (y1, y2) = sorted((one[0], two[0])), sorted((one[1], two[1]))
+    return (x1 + 1, y1 - 1, x2 - 1, y2 + 1) if x2 - x1 > y2 - y1 else (x1 - 1, y1 + 1, x2 + 1, y2 - 1)
 
 
 def _label(
