@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,10 @@ def _curves(answer: Any) -> Iterable[Picture]:
     from . import _curves, measure_of
 
     for one in _curves(answer, measure_of(answer).name):
-        name = "curves-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in one["metric"]).strip("-")
         caption = (
             f"{one['metric']} by epoch: mean over replicates and 95 % interval; grey: the cell that it is compared with"
         )
-        yield Picture(name[:60], grid(_of_cells(one["panels"]), caption), caption)
+        yield Picture(f"curves-{one['metric']}", grid(_of_cells(one["panels"]), caption), caption)
 
 
 def _best_of_k(answer: Any) -> Iterable[Picture]:
@@ -87,9 +87,10 @@ def pictures(answer: Any) -> list[Picture]:
         return []
     for maker in MAKERS:
         for picture in maker(answer):
-            name, number = picture.name, 2
+            plain = re.sub("[^a-z0-9]+", "-", picture.name.lower())[:60].strip("-") or "figure"
+            name, number = plain, 2
             while name in found:
-                name, number = f"{picture.name}-{number}", number + 1
+                name, number = f"{plain}-{number}", number + 1
             found[name] = Picture(name, picture.drawn, clean(picture.caption), picture.around)
     return list(found.values())
 
