@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sqlite3
+from pathlib import Path
 
 import fake_answer
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import stats
 from torch import nn
 
 import dopant as dp
-from dopant.errors import ConfigError, StoreError
+from dopant.errors import ConfigError, StoreError, UnknownName
 from dopant.study import between
 from dopant.study.compare import _difference, compare, reading, welch_p
 from dopant.study.report import compared
@@ -179,6 +180,16 @@ def test_hostile_names_are_only_names_in_the_page_and_in_the_terminal(studies, n
     told = io.StringIO()
     Console(width=100, file=told).print(compared.terminal(found))
     assert "\x1b" not in told.getvalue() and "A: " in told.getvalue()
+
+
+def test_the_report_command_prints_the_paths_that_it_wrote_and_refuses_an_unknown_format(studies):
+    folder = studies["copy"].folder
+    for kind, first in (("md", "report.md"), ("csv", "effects.csv"), ("png", "figures/forest.png")):
+        paths = command("report", str(folder), "--format", kind).output.split()
+        assert paths[0] == str(folder / first) and all(Path(p).stat().st_size for p in paths)
+    assert pd.read_csv(folder / "metrics.csv")["trial"].nunique() == 6
+    refused = command("report", str(folder), "--format", "markdwon").exception
+    assert isinstance(refused, UnknownName) and "known: csv, html" in str(refused)
 
 
 def test_the_command_prints_tables_stable_json_and_writes_a_page(studies, tmp_path):

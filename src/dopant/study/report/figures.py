@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,16 @@ class Picture:
     around: tuple[str, ...] = ("figure",)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A small picture of several. last: what stands right of its heading. role: its colour, as in the style sheet."""
+
+    heading: str
+    last: str
+    role: str
+    picture: Markup
+
+
 def _forests(answer: Any) -> Iterable[Picture]:
     from . import _comparisons, _forests
 
@@ -49,18 +60,17 @@ def _curves(answer: Any) -> Iterable[Picture]:
     from . import _curves, measure_of
 
     for one in _curves(answer, measure_of(answer).name):
-        name = "curves-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in one["metric"]).strip("-")
         caption = (
             f"{one['metric']} by epoch: mean over replicates and 95 % interval; grey: the cell that it is compared with"
         )
-        yield Picture(name[:60], grid(one["panels"], caption), caption)
+        yield Picture(f"curves-{one['metric']}", grid(_of_cells(one["panels"]), caption), caption)
 
 
 def _best_of_k(answer: Any) -> Iterable[Picture]:
     made = best_of_k.panels(answer)["panels"]
     if made:
         caption = "Validation score of the best of k candidates; grey: the cell that it is compared with"
-        yield Picture("best-of-k", grid(made, caption), caption)
+        yield Picture("best-of-k", grid(_of_cells(made), caption), caption)
 
 
 MAKERS: tuple[Callable[[Any], Iterable[Picture]], ...] = (
@@ -77,9 +87,10 @@ def pictures(answer: Any) -> list[Picture]:
         return []
     for maker in MAKERS:
         for picture in maker(answer):
-            name, number = picture.name, 2
+            plain = re.sub("[^a-z0-9]+", "-", picture.name.lower())[:60].strip("-") or "figure"
+            name, number = plain, 2
             while name in found:
-                name, number = f"{picture.name}-{number}", number + 1
+                name, number = f"{plain}-{number}", number + 1
             found[name] = Picture(name, picture.drawn, clean(picture.caption), picture.around)
     return list(found.values())
 
@@ -101,32 +112,30 @@ def _rules() -> list[Rule]:
     return rules_of(_style())
 
 
-def grid(panels: list[Any], title: str) -> Markup:
-    """The page's small panels side by side, each with its cell and last value above it, as one picture."""
-    width, head = 300.0, 40.0
+def grid(panels: list[Panel], title: str) -> Markup:
+    """The page's small panels side by side, each with its heading and last value above it, as one picture."""
     size = [tuple(map(float, _box(str(p.picture)))) for p in panels]
+    head, width = 40.0, max(w for w, _ in size)
     height = max(h for _, h in size) + head
-    across = min(COLUMNS, len(panels))
+    across = min(COLUMNS if len(panels) <= 12 else COLUMNS + 1, len(panels))
     parts = []
     for number, (panel, (w, h)) in enumerate(zip(panels, size, strict=True)):
         x, y = (number % across) * (width + GAP), (number // across) * (height + GAP)
-        last = panel.last
-        room = width - svg.text_width(last, 13) - 10
-        parts.append(
-            svg.tag(
-                "g",
-                svg.line(x, y + 1, x + width, y + 1, class_="end"),
-                *[
-                    svg.text(x, y + 17 + 15 * i, one, class_="label", font_size=13, font_weight="bold")
-                    for i, one in enumerate(svg.wrap(panel.cell, 13.5, room))
-                ],
-                svg.text(x + width, y + 17, last, class_="numbers", text_anchor="end", font_size=13),
-                _placed(panel.picture, x, y + head, w, h),
-                class_=panel.role,
-            )
-        )
+        room = width - svg.text_width(panel.last, 13) - 10
+        heading = [
+            svg.text(x, y + 17 + 15 * i, one, class_="label", font_size=13, font_weight="bold")
+            for i, one in enumerate(svg.wrap(panel.heading, 13.5, room))
+        ]
+        last = svg.text(x + width, y + 17, panel.last, class_="numbers", text_anchor="end", font_size=13)
+        rule = svg.line(x, y + 1, x + width, y + 1, class_="end")
+        parts.append(svg.tag("g", rule, *heading, last, _placed(panel.picture, x, y + head, w, h), class_=panel.role))
     rows = math.ceil(len(panels) / across)
     return svg.figure(across * (width + GAP) - GAP, rows * (height + GAP) - GAP, title, *parts)
+
+
+def _of_cells(panels: list[Any]) -> list[Panel]:
+    """Those of `curves`."""
+    return [Panel(p.cell, p.last, p.role, p.picture) for p in panels]
 
 
 def _box(drawn: str) -> list[str]:

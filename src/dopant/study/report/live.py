@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_EFFECTS = 12  # the terminal's own height may allow fewer
 STALE = 10.0  # seconds without a sign of life that are worth a colour
-NOT_A_VERDICT = "not a verdict: looking again and again, and stopping when it pleases, finds effects that are none"
+NARROW = 90  # columns below which workers are not named
 
 
 def picture(look: Look, height: int = 40, width: int = 100) -> RenderableType:
@@ -35,7 +35,7 @@ def picture(look: Look, height: int = 40, width: int = 100) -> RenderableType:
     failures = look.failures[:3]
     running = look.running[: max(3, rest // 2)]
     if running:
-        parts += [Text(), _running(running)]
+        parts += [Text(), _running(running, width)]
         if len(look.running) > len(running):
             parts.append(Text(f"and {len(look.running) - len(running)} more", style="dim"))
     rest -= len(running) + len(failures) + 4
@@ -45,7 +45,7 @@ def picture(look: Look, height: int = 40, width: int = 100) -> RenderableType:
         if len(look.estimates) > len(effects):
             parts.append(Text(f"and {len(look.estimates) - len(effects)} more effects", style="dim"))
         if look.state != "finished":
-            parts.append(Text(NOT_A_VERDICT, style="dim"))
+            parts.append(Text(no_verdict(look), style="dim"))
     if failures:
         parts += [Text(), *[Text(f"failed: {line}", style="red") for line in failed(look)[:3]]]
         if look.counts["failed"] > len(failures):
@@ -81,20 +81,31 @@ def pace(look: Look) -> str:
     return ", ".join(said)
 
 
+def no_verdict(look: Look) -> str:
+    """What the effects so far are not."""
+    there = sorted({e.pairs for e in look.estimates})
+    said = f"{there[0]}" if len(there) == 1 else f"{there[0]} to {there[-1]}"
+    said += f" of {look.estimates[0].replicates} replicates"
+    return f"not a verdict: {said}; whoever stops when it pleases finds effects that are none"
+
+
 def failed(look: Look) -> list[str]:
     return [one_line(f"{f.cell}, replicate {f.replicate}: {f.reason}") for f in look.failures]
 
 
-def _running(running: list[Running]) -> Table:
+def _running(running: list[Running], width: int) -> Table:
+    wide = width >= NARROW
     body = Table(box=None, pad_edge=False, header_style="dim")
-    body.add_column("running", overflow="fold", ratio=3)
-    body.add_column("worker", overflow="fold")
-    for title in ("replicate", "epoch", "last score", "seen"):
+    body.add_column("running", overflow="fold", ratio=3, min_width=12)
+    if wide:
+        body.add_column("worker", overflow="fold")
+    for title in ("replicate" if wide else "r", "epoch", "last score", "seen"):
         body.add_column(title, justify="right", no_wrap=True)
     for r in running:
+        worker = [Text(_worker(r), style="" if r.alive is not False else "red")] * wide
         body.add_row(
-            Text(_called(r)), Text(_worker(r), style="" if r.alive is not False else "red"), str(r.replicate),
-            _epoch(r), Text(_scored(r)), Text(_seen(r), style="red" if r.silent > STALE or r.alive is False else ""),
+            Text(_called(r)), *worker, str(r.replicate), _epoch(r), Text(_scored(r) if wide else _short(r)),
+            Text(_seen(r), style="red" if r.silent > STALE or r.alive is False else ""),
         )  # fmt: skip
     return body
 
@@ -118,6 +129,10 @@ def _scored(r: Running) -> str:
     if not r.metric or math.isnan(r.value):
         return "–"
     return f"{plain(r.metric)} {score(r.value, measure(r.metric, [r.value]))}"
+
+
+def _short(r: Running) -> str:
+    return _scored(r).removeprefix("validation ")
 
 
 def _seen(r: Running) -> str:
