@@ -35,6 +35,7 @@ class Study:
     def __init__(self, folder: StudyFolder):
         self.folder, self.arms = folder, Arms(folder)
         self.errors: list[str] = []
+        self._judged: dict[Any, list[Any]] = {}
 
     @cached_property
     def both(self) -> bool:
@@ -42,7 +43,13 @@ class Study:
         return any(c.endswith(" (drop-in)") for c in self.folder.cells)
 
     def effects(self, table: Table, complete: bool = False, estimand: str = "") -> list[Any]:
-        """The effects that the rows of a table name, judged together."""
+        """The effects that the rows of a table name, judged together; once for the same rows."""
+        key = (complete, *((row["swap"].text, row["versus"].text, row.get("estimand")) for row in table.rows))
+        if key not in self._judged:
+            self._judged[key] = self._effects(table, complete, estimand)
+        return self._judged[key]
+
+    def _effects(self, table: Table, complete: bool, estimand: str) -> list[Any]:
         engine, pairs, owner = Effects(self.folder, complete), [], ""
         for row in table.rows:
             shown, versus = row["swap"].text, row["versus"].text
