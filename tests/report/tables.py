@@ -1,8 +1,9 @@
 """What each table of the page must hold: one function a table, which computes every row from the folder.
 
-`TABLES[id](study, table)` gives what each row must show, {column: value}, in the order of the page's rows; more or fewer
-rows are a mismatch. A number is compared with the `<data>` of its cell, a text with the cell's text; a missing number is
-NaN or None. A `<data>` in a column of which nothing is said is a mismatch: whoever adds a column adds its recomputation.
+`TABLES[id](study, table)` gives what each row must show, {column: value}, in the order of the page's rows; more or
+fewer rows are a mismatch. A number is compared with the `<data>` of its cell, a text with the cell's text; a missing
+number is NaN or None. A `<data>` in a column of which nothing is said is a mismatch: who adds a column adds
+its recomputation.
 A new table is a new function and a line in TABLES.
 """
 
@@ -328,5 +329,5 @@ def _compared(cell: Cell, column: str, want: Row) -> str:
     else:
         slack = 1e-6 if column == "smallest_detectable" else 1e-9
         near = abs(found - value) <= margin + slack * abs(value) + 1e-11
-        near = near or (column == "p" and 20 < want.get("replicates", 0) and abs(found - value) < 0.01)
+        near = near or (column == "p" and want.get("replicates", 0) > 20 and abs(found - value) < 0.01)
     return "" if near else f"{cell.value} on the page, {value!r} recomputed"

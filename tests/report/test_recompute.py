@@ -119,7 +119,7 @@ TAMPERED = {
     "big figures": (r'<p class="big">([^<]*) pp', next_digit),
     "an interval": (r'<p class="interval">95 % interval ([^<]*)</p>', next_digit),
     "a sentence": (r'<p class="sentence">.*?changed test accuracy by (\S+) percentage points', next_digit),
-    "a verdict's word": (r'<p class="kind">.*?<bdi>([^<]*)</bdi>', lambda t: "worse" if t != "worse" else "cannot tell"),
+    "a verdict's word": (r'<p class="kind">.*?<bdi>([^<]*)</bdi>', lambda t: t + " on average"),
     "a count": (r"done <b>(\d+)</b>", next_digit),
     "reads of the test set": (r"<dt>test_set_reads</dt><dd><bdi>(\d+)</bdi>", next_digit),
     "a correlation": (r"correlation achieved (-?\d\.\d\d)", next_digit),
