@@ -330,7 +330,7 @@ def _compared(cell: Cell, column: str, want: Row) -> str:
     else:
         slack = 1e-6 if column == "smallest_detectable" else 1e-9
         near = abs(found - value) <= margin + slack * abs(value) + 1e-11
-        if column == "replicates_needed" and math.isfinite(found) and want["flips"]:
+        if column == "replicates_needed" and math.isfinite(found) and want.get("flips"):
             near = value <= found <= 2 * value + 10  # with sign flips it is simulated: the t test's number is a bound
         near = near or (column == "p" and want.get("replicates", 0) > 20 and abs(found - value) < 0.01)
     return "" if near else f"{cell.value} on the page, {value!r} recomputed"
