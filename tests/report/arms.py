@@ -1,7 +1,7 @@
 """Which cells an effect is made of: derived from `[design]` and the cells that the trials name.
 
 An arm is a list of (weight, cell); a single cell is [(1, cell)]. Cells of a ladder are `level k`, those of a factorial
-`factor=level, factor=level`, those of other designs what is swapped; a control's cell is that of its swap, then a comma,
+`factor=level, factor=level`, those of other designs what is swapped; a control's cell is its swap's, then a comma,
 then what takes the swap's place; variants are called by name.
 """
 
@@ -128,8 +128,8 @@ class Arms:
         return _mean([self.cell(p) for p in plus]), _mean([self.cell(p) for p in minus])
 
     def interaction(self, one: str, a: str, two: str, b: str) -> tuple[Arm, Arm]:
-        """How much more `a` is worth at `b` than at the other factor's first level: the cell with both, against what the
-        two would come to if they added up, a0 + 0b - 00; means over all else that was trained with all four corners."""
+        """How much more `a` is worth at `b` than at the other factor's first level: the cell with both, against what
+        the two come to if they added up, a0 + 0b - 00; means over all else that was trained with all four corners."""
         first, second = self.factors[one][0], self.factors[two][0]
         corners = [(a, b), (a, second), (first, b), (first, second)]
         found: list[list[str]] = [[], [], [], []]

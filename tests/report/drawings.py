@@ -109,7 +109,7 @@ def _forest_row(study: Any, g: Node, v: dict[str, Any], axis: Axis, factor: floa
                 outside = cut and not plot[0] <= axis.place(factor * v[key]) <= plot[1]
                 if axis.off(_x(line, end), factor * v[key]) and not outside:
                     yield f"{key} drawn at {_x(line, end)}, {axis.place(factor * v[key]):.2f} recomputed"
-    marks = [n for n in g.find(class_="mark")]
+    marks = g.find(class_="mark")
     if marks and not math.isnan(v["mean"]):
         at = _centre(marks[0])
         if axis.off(at, factor * v["mean"]) > 0.05:
@@ -200,7 +200,7 @@ def _panel(svg: Node, figure: Node, column: str, cell: str, get: Any, versus: di
     texts = [n.text for n in figure.find("span", "last")]
     if not all(is_rounding(t, last) for t in texts):
         yield f"last {texts} on the page, {last!r} recomputed"
-    labels = [n for n in svg.find("text", "tick")]
+    labels = svg.find("text", "tick")
     rows = [n for n in labels if n.attributes.get("text-anchor") == "end"]
     columns = [n for n in labels if n.attributes.get("text-anchor") == "middle"]
     percent = any("%" in ascii_number(n.text) for n in rows)

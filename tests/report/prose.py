@@ -1,11 +1,12 @@
 """The numbers in the page's words: counts, verdict cards, sentences, checklist, limits, reads of the test set.
 
-A card is matched with its effect by name. Every number of a sentence must be a rounding of one of that effect's numbers,
+A card is matched with its effect by name. Every number of a sentence must be a rounding of one of its numbers,
 of one of its controls', or one of the constants that the sentences name.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -200,12 +201,13 @@ def _limits(study: Any, root: Node, effects: list[Effect]) -> list[str]:
     known = [(x, u) for e in _primary(study, effects) for x, u in _numbers(study, e, [e])]
     for line in (n.text for box in root.find("section", id="limits") for n in box.find("li")):
         errors += [f"limits: {said}" for said in unexplained(study, line, known)]
-        told = re.fullmatch(r"Whether (.*) helps: with (\d+) replicates only differences of (\S+).* would have been found\.",
+        told = re.fullmatch(r"Whether (.*) helps: with (\d+) replicates only differences of (\S+).* have been found\.",
                             line.strip(), re.S)  # fmt: skip
         if told:
             mine = [e for e in _primary(study, effects) if e.pair.swap == told[1]]
             good = any(e.pair.n == int(told[2])
-                       and is_rounding(told[3], e.values["smallest_detectable"], share(study)) for e in mine)  # fmt: skip
+                       and is_rounding(told[3], e.values["smallest_detectable"], share(study))
+                       for e in mine)  # fmt: skip
             if not good:
                 errors.append(f"limits: {line.strip()!r} agrees with no effect that was recomputed")
     return errors
@@ -215,7 +217,7 @@ def _reads(study: Any, root: Node) -> list[str]:
     """How often the test set was read: over finished trials that are reported, each once."""
     for box in root.find("dl", "facts"):
         nodes = [n for n in box.children if isinstance(n, Node)]
-        for term, value in zip(nodes, nodes[1:], strict=False):
+        for term, value in itertools.pairwise(nodes):
             if term.tag == "dt" and term.text == "test_set_reads":
                 want = sum(t.metrics.get("test_reads", 0) for t in study.folder.trials
                            if t.state == "done" and t.phase in ("main", "confirm"))  # fmt: skip

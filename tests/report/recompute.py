@@ -15,9 +15,13 @@ import tables
 from study_folder import StudyFolder
 
 
-def mismatches(folder: str | Path, html: str) -> list[str]:
-    """A line for each number of the page that its folder does not give, or that nothing recomputes."""
-    root, study = page.parse(html), tables.Study(StudyFolder(Path(folder)))
+def mismatches(folder: str | Path | tables.Study, html: str) -> list[str]:
+    """A line for each number of the page that its folder does not give, or that nothing recomputes.
+
+    folder: or what was read of it before, so that several pages cost one reading.
+    """
+    root = page.parse(html)
+    study = folder if isinstance(folder, tables.Study) else tables.Study(StudyFolder(Path(folder)))
     found = page.tables(root)
     errors = [error for table in found for error in tables.check(study, table)]
     errors += [f"<data value={n.attributes.get('value')!r}> stands in no table" for n in page.outside_tables(root)]

@@ -151,7 +151,7 @@ def _edge(folder: StudyFolder, key: str, value: Any, tried: list[Any]) -> bool:
 
 
 def expected_best(scores: list[float]) -> list[float]:
-    """Of k = 1 … n of the scores: the mean of the largest over all subsets of k, by listing them where that is short."""
+    """Of k = 1 … n of the scores: the mean of the largest over all subsets of k, by listing them where n is small."""
     n, v = len(scores), sorted(scores)
     if n <= 12:
         return [fmean(max(c) for c in combinations(scores, k)) for k in range(1, n + 1)]
