@@ -175,8 +175,13 @@ def here(folder, **changes):
     return ask
 
 
-def test_a_node_like_this_one_is_fine_and_leaves_nothing_in_the_folder(tmp_path):
-    facts = nodes.examine(tmp_path, nodes.sums_of([TOY]), here(tmp_path))["node-7"]
+def test_nodes_like_this_one_are_fine_and_leave_nothing_in_the_folder(tmp_path):
+    def ask(token, files):
+        return {**here(tmp_path)(token, files), "node-8": here(tmp_path)(token, files)["node-7"]}
+
+    found = nodes.examine(tmp_path, nodes.sums_of([TOY]), ask)
+    facts = found["node-7"]
+    assert found["node-8"] == facts
     assert facts["versions"]["torch"] == torch.__version__ and facts["cores"] == os.cpu_count()
     assert not list(tmp_path.iterdir()) and str(tmp_path) not in repr(facts)
 

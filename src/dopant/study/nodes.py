@@ -25,6 +25,7 @@ def looker() -> Callable[..., dict[str, Any]]:
         import hashlib
         import os
         import platform
+        import secrets
         import socket
         from importlib.metadata import PackageNotFoundError, version
 
@@ -47,7 +48,7 @@ def looker() -> Callable[..., dict[str, Any]]:
             try:
                 with open(os.path.join(folder, token), encoding="utf-8") as file:
                     text = file.read()
-                with open(os.path.join(folder, token + "." + text), "x", encoding="utf-8") as file:
+                with open(os.path.join(folder, f"{token}.{secrets.token_hex(8)}"), "x", encoding="utf-8") as file:
                     file.write(text)
             except OSError as error:
                 problems.append(f"{error.strerror}: {error.filename}")
