@@ -68,6 +68,10 @@ class Study:
                 object.__setattr__(self, "analysis", AnalysisTable(**self.analysis))
             except ValidationError as error:
                 raise ConfigError(list(explain(error, KNOWN, "analysis."))) from None
+        if "loss" not in self.recipe.model_fields_set and self.task_name in registry.tasks:
+            loss = registry.tasks.get(self.task_name).loss
+            if loss is not None:
+                object.__setattr__(self, "recipe", self.recipe.model_copy(update={"loss": loss}))
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -118,6 +122,11 @@ class Study:
         """The code that the study names, `module:callable`: its host, its own training loop."""
         named = [as_named(self.design.host, "host")["name"], as_named(self.task, "task").get("train")]
         return [name for name in named if registry.names_code(name) and not local.is_local(name)]
+
+    @property
+    def batched(self) -> bool:
+        """Whether the task trains networks on batches by the recipe."""
+        return self.task_name in registry.tasks and registry.tasks.get(self.task_name).batched
 
     @property
     def task_name(self) -> str:
@@ -184,7 +193,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         except ConfigError as more:
             problems += more.problems
         raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
-    study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
+    study, recipe = tables.study, Recipe.model_construct(tables.recipe.model_fields_set, **dict(tables.recipe))
     host = study.host if study.host is not None else _host_of_task(study.task)
     try:
         if host is None:

@@ -40,7 +40,7 @@ def problems(study: Study) -> list[str]:
         except DopantError as error:
             found.append(f"study.host: {error}")
     found += _regime_problems(study)
-    found += _host_and_task_problems(study)
+    found += _host_and_task_problems(study) + _task_problems(study)
     for filling in study.design.fillings():
         found += _known(filling.path, registry.components, filling.spec["component"], options=False)
     found += study.design.problems()
@@ -62,8 +62,8 @@ def problems(study: Study) -> list[str]:
             "study.baselines: two are called alike; a factory is called by its __name__, an estimator by its "
             "class: write a named function that returns it"
         )
-    if study.baselines and study.task_name != "supervised":
-        found.append(f"study.baselines: are of the task 'supervised', not of {study.task_name!r}")
+    if study.baselines and not study.batched:
+        found.append(f"study.baselines: are of tasks that train on batches, and {study.task_name!r} is none")
     if isinstance(study.controls, str) and study.controls not in ("all", "declared"):
         found.append(
             f"study.controls: {study.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
@@ -119,10 +119,10 @@ def _regime_problems(study: Study) -> list[str]:
     if regime == "all":
         return []
     found = []
-    if study.task_name != "supervised":
+    if not study.batched:
         found.append(
-            f"recipe.regime: {regime!r} is of the task 'supervised', not of {study.task_name!r}; a loop of your own "
-            "freezes and distils by itself"
+            f"recipe.regime: {regime!r} is of tasks that train on batches, and {study.task_name!r} is none; a loop "
+            "of your own freezes and distils by itself"
         )
     specs = [(filling.slot, filling.spec) for filling in study.design.fillings()]
     for slot, spec in specs if regime == "distil" else []:
@@ -165,6 +165,22 @@ def _host_and_task_problems(study: Study) -> list[str]:
     return found
 
 
+def _task_problems(study: Study) -> list[str]:
+    """What the task objects to in its options and in the loss."""
+    from ..training.parts import CLASSIFICATION
+
+    if study.task_name not in registry.tasks:
+        return []
+    task, options = registry.tasks.get(study.task_name), as_named(study.task, "task")
+    found = [f"study.task: {p}" for p in task.options_problems({k: v for k, v in options.items() if k != "name"})]
+    if task.loss is not None and study.recipe.loss in CLASSIFICATION:
+        found.append(
+            f"recipe.loss: {study.recipe.loss!r} tells classes apart, and the task {task.name!r} compares values; "
+            f"take {task.loss!r}, or leave it out"
+        )
+    return found
+
+
 def _recipe_problems(study: Study) -> list[str]:
     """What cells would change in the recipe that it cannot be."""
     found: dict[str, None] = {}
@@ -178,10 +194,10 @@ def _recipe_problems(study: Study) -> list[str]:
 
 
 def _metric_problems(study: Study) -> list[str]:
-    """A supervised study's metric must be known, and measured."""
+    """The metric of a study that trains on batches must be known, and measured."""
     from ..training.parts import default_metrics
 
-    if study.task_name != "supervised":
+    if not study.batched:
         return []
     found = _known("study.metric", registry.metrics, study.metric)
     measured = default_metrics(study.recipe)

@@ -1,7 +1,8 @@
 """The answer as one HTML page: self-contained, readable without JavaScript or network, printable.
 
 `page(answer)` puts together what its neighbours make: `reading` (verdicts, checklist, limits), `forest` and `curves`
-(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs one.
+(static SVG), `tables`. A section of the page is a file of `parts/`, with a style sheet of the same name where it needs
+one.
 """
 
 from __future__ import annotations
