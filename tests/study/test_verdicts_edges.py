@@ -15,6 +15,7 @@ from scipy import stats
 from dopant.designs import Contrast
 from dopant.study import statistics as st
 from dopant.study import verdicts
+from dopant.study.judging import listed
 from dopant.study.pairs import Scores
 
 ALONE = Contrast("swap", "new", "old")
@@ -132,9 +133,9 @@ def test_an_interaction_smaller_than_the_margin_makes_nothing_depend_on_it():
 
 
 def test_a_main_effect_that_depends_on_three_others_names_them_all():
-    assert verdicts._listed(["a"]) == "a"
-    assert verdicts._listed(["a", "b"]) == "a and b"
-    assert verdicts._listed(["a", "b", "c", "d"]) == "a, b, c and d"
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b"]) == "a and b"
+    assert listed(["a", "b", "c", "d"]) == "a, b, c and d"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

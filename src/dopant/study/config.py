@@ -7,66 +7,23 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import ValidationError
 
-from .. import designs, local, pretrained, registry
-from ..errors import ConfigError, DopantError, UnknownName, hint, nearest
+from .. import designs, local, registry
+from ..errors import ConfigError, hint, nearest
 from ..explain import explain, is_branch
-from ..recipe import Recipe, RecipeTable
+from ..recipe import Recipe
+from . import problems as found_problems
 from .decided import AnalysisTable, resolved
+from .named import as_named as as_named
+from .named import called as called
 from .search import Tuning as Tuning
-from .trial import canonical
-
-Named = str | dict[str, Any]
-Controls = bool | Literal["all", "declared"] | list[str] | dict[str, list[str]]
-
-
-class StudyTable(BaseModel):
-    """`[study]`, as written in a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(0, ge=0)
-    replicates: int = Field(10, ge=1)
-    task: Named = "supervised"
-    data: Named | None = None
-    host: Named | None = None
-    controls: Controls = True
-    margin: float | None = Field(None, gt=0, allow_inf_nan=False)
-    protocol: Literal["published"] | None = None
-    metric: str | None = None
-    baselines: list[Named] = Field(default_factory=list)
-    unbuildable: dict[str, str] = Field(default_factory=dict)
-    step_flops: dict[str, float] = Field(default_factory=dict)
-    folds: int | None = Field(None, ge=2)
-
-
-_of_kinds: dict[str, Any] = {key: (annotation | None, None) for key, annotation in designs.key_types().items()}
-_KeysOfDesigns: Any = create_model(
-    "_KeysOfDesigns", __config__=ConfigDict(extra="forbid", frozen=True), kind=(str, "ladder"), **_of_kinds
-)
-
-
-class DesignTable(_KeysOfDesigns):
-    """`[design]`: kind, and what that kind takes: each class of design brings its keys."""
-
-    kind: str = "ladder"
-
-
-class Tables(BaseModel):
-    """The tables of a study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    study: StudyTable = Field(default_factory=lambda: StudyTable.model_validate({}))
-    recipe: RecipeTable = Field(default_factory=lambda: RecipeTable.model_validate({}))
-    design: DesignTable = DesignTable()
-    tuning: Tuning | None = None
-    analysis: AnalysisTable = AnalysisTable()
+from .tables import KNOWN, Controls, Named
+from .tables import StudyTable as StudyTable
+from .tables import Tables as Tables
 
 
 @dataclass(frozen=True)
@@ -110,7 +67,7 @@ class Study:
             try:
                 object.__setattr__(self, "analysis", AnalysisTable(**self.analysis))
             except ValidationError as error:
-                raise ConfigError(list(explain(error, _KNOWN, "analysis."))) from None
+                raise ConfigError(list(explain(error, KNOWN, "analysis."))) from None
         if "loss" not in self.recipe.model_fields_set and self.task_name in registry.tasks:
             loss = registry.tasks.get(self.task_name).loss
             if loss is not None:
@@ -150,165 +107,7 @@ class Study:
 
     def problems(self) -> list[str]:
         """What can be seen to be wrong without building anything: names and options, all of them."""
-        from . import budget, tuning
-
-        found = self.recipe.problems()
-        found += _known("study.task", registry.tasks, self.task)
-        if self.data is not None and not isinstance(self.data, dict | str):
-            pass  # an object of this process
-        elif self.data is not None:
-            found += _known("study.data", registry.datasets, self.data)
-        host = as_named(self.design.host, "host")
-        checkpoint = host.pop("checkpoint", None)
-        if checkpoint is not None:
-            try:
-                pretrained.spec_of(checkpoint)
-            except ConfigError as error:
-                found += error.problems
-        if ":" not in host["name"]:
-            found += _known("study.host", registry.hosts, host)
-        elif not registry.names_code(host["name"]):
-            try:
-                registry.built_by(host["name"])
-            except DopantError as error:
-                found.append(f"study.host: {error}")
-        found += self._regime_problems()
-        found += self._host_and_task_problems() + self._task_problems()
-        for filling in self.design.fillings():
-            found += _known(filling.path, registry.components, filling.spec["component"], options=False)
-        found += self.design.problems()
-        found += [] if found else self._recipe_problems() or self._gain_problems(checkpoint is not None)
-        if not isinstance(self.baselines, (list, tuple)) or not all(
-            isinstance(b, str) or (isinstance(b, Mapping) and isinstance(b.get("name"), str)) for b in self.baselines
-        ):
-            return [
-                *found,
-                f"study.baselines: a list of names or tables with 'name' is expected, not {self.baselines!r}",
-            ]
-        for baseline in self.baselines:
-            wrong = _known("study.baselines", registry.baselines, baseline)
-            found += wrong or _unbuildable(baseline)
-        if len({canonical(as_named(b, "baselines")) for b in self.baselines}) < len(self.baselines):
-            found.append("study.baselines: the same baseline is there twice")
-        elif len({called(b) for b in self.baselines}) < len(self.baselines):
-            found.append(
-                "study.baselines: two are called alike; a factory is called by its __name__, an estimator by its "
-                "class: write a named function that returns it"
-            )
-        if self.baselines and not self.batched:
-            found.append(f"study.baselines: are of tasks that train on batches, and {self.task_name!r} is none")
-        if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
-            found.append(
-                f"study.controls: {self.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
-                f"of names: [{self.controls!r}]"
-            )
-        elif isinstance(self.controls, list):
-            for control in self.controls:
-                found += _known("study.controls", registry.components, control, options=False)
-        elif isinstance(self.controls, dict):
-            slots = [filling.slot for filling in self.design.fillings()]
-            for slot, names in self.controls.items():
-                if slot not in slots and not getattr(self.design, "unsettled", False):
-                    found.append(f"study.controls: no level swaps the slot {slot!r}" + hint(nearest(slot, slots)))
-                for control in names:
-                    found += _known(f"study.controls.{slot}", registry.components, control, options=False)
-        if self.metric is not None:
-            found += self._metric_problems()
-        found += budget.problems(self)
-        found += tuning.problems(self, whole=not found)
-        if self.tuning and self.protocol == "published":
-            found.append("study.protocol: 'published' leaves no validation split, so [tuning] has nothing to choose by")
-        for key, least in (("replicates", 1), ("seed", 0)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                found.append(f"study.{key}: {value!r} is no whole number from {least} on")
-        if self.protocol not in (None, "published"):
-            found.append(f"study.protocol: {self.protocol!r} is not known; leave it out, or say 'published'")
-        found += self._folds_problems()
-        if self.margin is not None and not self.margin > 0:
-            found.append(f"study.margin: {self.margin!r} is not a positive number")
-        return found
-
-    def _folds_problems(self) -> list[str]:
-        """Whole repetitions only: otherwise some items would be tested more often than others."""
-        k = self.folds
-        if k is None:
-            return []
-        if isinstance(k, bool) or not isinstance(k, int) or k < 2:
-            return [f"study.folds: {k!r} is no whole number from 2 on"]
-        counts = {"study.replicates": self.replicates, "analysis.confirm": self.analysis.confirm or 0}
-        found = [
-            f"{key}: {n} is no multiple of study.folds = {k}; take {-(-n // k) * k}"
-            for key, n in counts.items()
-            if n % k
-        ]
-        if self.protocol is not None:
-            found.append(f"study.folds: protocol = {self.protocol!r} tests on the official test set; nothing is folded")
-        return found
-
-    def _regime_problems(self) -> list[str]:
-        """A regime needs dopant's own loop; distilling needs slots that keep their shapes."""
-        regime = self.recipe.regime
-        if regime == "all":
-            return []
-        found = []
-        if not self.batched:
-            found.append(
-                f"recipe.regime: {regime!r} is of tasks that train on batches, and {self.task_name!r} is none; a loop "
-                "of your own freezes and distils by itself"
-            )
-        specs = [(filling.slot, filling.spec) for filling in self.design.fillings()]
-        for slot, spec in specs if regime == "distil" else []:
-            name = spec["component"]
-            if name in registry.components and registry.components.get(name).facts.get("changes_shape"):
-                found.append(
-                    f"recipe.regime: {name!r} changes the shapes between its slots {slot!r}, so the old modules' "
-                    "outputs cannot be imitated; take regime = 'all'"
-                )
-        return found
-
-    def _gain_problems(self, trained: bool) -> list[str]:
-        """An initial gain is of fresh weights in slots."""
-        own = self.recipe.initial_gain != 1 or any("initial_gain" in cell.recipe for cell in self.design.cells(False))
-        searched = self.tuning is not None and "gain" in (self.tuning.search or {})
-        if not own and not searched:
-            return []
-        where, found = "recipe.initial_gain" if own else "tuning.search.gain", []
-        if trained:
-            found.append(f"{where}: it scales fresh weights, and the host starts from a checkpoint")
-        if self.recipe.regime == "distil":
-            found.append(f"{where}: distilling replaces what a component starts from; take regime = 'all' or 'freeze'")
-        return found
-
-    def _host_and_task_problems(self) -> list[str]:
-        """A host that one task fits wants that task, and the task that host; what tunes by itself no [tuning]."""
-        if self.task_name not in registry.tasks:
-            return []
-        task, host = registry.tasks.get(self.task_name), as_named(self.design.host, "host")["name"]
-        found = []
-        owner = next((t for t in registry.tasks if t.host == host), None)
-        if owner is not None and owner.name != task.name:
-            found.append(f"study.task: the host {host!r} is fitted by the task {owner.name!r}, not {task.name!r}")
-        if task.host is not None and host in registry.hosts and host != task.host:
-            found.append(f"study.host: the task {task.name!r} fits the host {task.host!r}, not {host!r}")
-        if task.tunes is not None and self.tuning is not None:
-            found.append(f"tuning: the task {task.name!r} tunes every arm by itself; leave [tuning] out")
-        return found
-
-    def _task_problems(self) -> list[str]:
-        """What the task objects to in its options and in the loss."""
-        from ..training.parts import CLASSIFICATION
-
-        if self.task_name not in registry.tasks:
-            return []
-        task, options = registry.tasks.get(self.task_name), as_named(self.task, "task")
-        found = [f"study.task: {p}" for p in task.options_problems({k: v for k, v in options.items() if k != "name"})]
-        if task.loss is not None and self.recipe.loss in CLASSIFICATION:
-            found.append(
-                f"recipe.loss: {self.recipe.loss!r} tells classes apart, and the task {task.name!r} compares values; "
-                f"take {task.loss!r}, or leave it out"
-            )
-        return found
+        return found_problems.problems(self)
 
     @property
     def tunes_itself(self) -> str | None:
@@ -318,31 +117,6 @@ class Study:
     def slots(self) -> list[str]:
         """Every slot that the design fills somewhere, groups taken apart, in alphabetical order."""
         return sorted({name for filling in self.design.fillings() for name in filling.slot.split("+")})
-
-    def _recipe_problems(self) -> list[str]:
-        """What cells would change in the recipe that it cannot be."""
-        found: dict[str, None] = {}
-        changes = {canonical(cell.recipe): cell.recipe for cell in self.design.cells(False) if cell.recipe}
-        for changed in changes.values():
-            try:
-                Recipe(**{**self.recipe.to_config(), **changed})
-            except ConfigError as error:
-                found |= dict.fromkeys(f"design.factors: {problem}" for problem in error.problems)
-        return list(found)
-
-    def _metric_problems(self) -> list[str]:
-        """The metric of a study that trains on batches must be known, and measured."""
-        from ..training.parts import default_metrics
-
-        if not self.batched:
-            return []
-        found = _known("study.metric", registry.metrics, self.metric)
-        measured = default_metrics(self.recipe)
-        if not found and self.metric not in measured:
-            found.append(
-                f"study.metric: {self.metric!r} is not measured; add it: recipe.metrics = {[self.metric, *measured]}"
-            )
-        return found
 
     def references(self) -> list[str]:
         """The code that the study names, `module:callable`: its host, its own training loop."""
@@ -370,56 +144,6 @@ class Study:
     def with_(self, **changes: Any) -> Study:
         """A study with some fields changed."""
         return replace(self, **changes)
-
-
-def as_named(value: Any, kind: str) -> dict[str, Any]:
-    """A name or table in the form {"name": …, options}; an object of this process gets a `local:` name."""
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, Mapping):
-        if not isinstance(value.get("name"), str):
-            raise ConfigError(f"study.{kind}: a table needs the key 'name'")
-        return dict(value)
-    label = getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
-    return {"name": local.register(str(label), value)}
-
-
-def called(baseline: Any) -> str:
-    """What a baseline is called: its name and options."""
-    spec = as_named(baseline, "baselines")
-    options = ",".join(f"{key}={value}" for key, value in spec.items() if key != "name")
-    return local.label(spec["name"]) + (f":{options}" if options else "")
-
-
-def _unbuildable(baseline: Any) -> list[str]:
-    """Why a baseline that is known and whose options fit cannot be made."""
-    from ..baselines.estimator import build
-
-    spec = as_named(baseline, "baselines")
-    try:
-        build(spec.pop("name"), spec)
-    except ConfigError as error:
-        return [f"study.baselines: {problem}" for problem in error.problems]
-    except Exception as error:
-        return [f"study.baselines: {baseline!r} cannot be made: {type(error).__name__}: {error}"]
-    return []
-
-
-def _known(path: str, names: registry.Registry, value: Any, options: bool = True) -> list[str]:
-    spec = as_named(value, path)
-    name = spec.pop("name")
-    if local.is_local(name):
-        return []
-    try:
-        target = names.get(name)
-    except UnknownName as error:
-        return [f"{path}: {error}"]
-    if not options or not callable(target):
-        return []
-    if names is registry.datasets:
-        for option in ("limit", "test_limit"):  # every data set takes them
-            spec.pop(option, None)
-    return [f"{path}: {p}" for p in registry.check_options(names.kind, name, target, spec, 0)]
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -463,7 +187,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
     try:
         tables = Tables.model_validate(raw)
     except ValidationError as error:
-        problems = list(explain(error, _KNOWN))
+        problems = list(explain(error, KNOWN))
         try:  # what else is wrong with the rest of it
             problems += from_tables(_without(raw, error)).problems()
         except ConfigError as more:
@@ -510,16 +234,6 @@ def complete_pair(study: dict[str, Any]) -> None:
     elif "task" not in study:
         owner = next((task.name for task in registry.tasks if task.host is not None and task.host == name), None)
         study |= {"task": owner} if owner else {}
-
-
-_KNOWN = {
-    (): list(Tables.model_fields),
-    ("study",): list(StudyTable.model_fields),
-    ("recipe",): list(Recipe.model_fields),
-    ("design",): list(DesignTable.model_fields),
-    ("tuning",): list(Tuning.model_fields),
-    ("analysis",): list(AnalysisTable.model_fields),
-}
 
 
 def _without(raw: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:

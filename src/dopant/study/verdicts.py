@@ -46,24 +46,18 @@ import numpy as np
 import pandas as pd
 
 from ..designs import Contrast
-from ..designs.entries import HOST
 from ..errors import ConfigError
-from . import statistics as st
-from .joint import joint_sign_flips, simultaneous
+from .families import RACE as RACE
+from .families import with_holm, with_joint, with_leader
+from .judging import LEADS as LEADS
+from .judging import directed, judged, listed
 from .pairs import Effect, Scores, measure_pair
-from .power import with_flips
 from .wording import line, sentence
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-FAMILIES = (("level", "main"), ("interaction",), ("confirmed",))  # roles that are corrected for each other, by Holm
-RACE = "race"  # the family that is corrected by max-|t| over joint sign flips
 SPOKEN = ("level", "main", RACE, "confirmed", "variant", "baseline")  # roles that the verdicts' sentences are about
-IN_FAMILY = (RACE, *(role for roles in FAMILIES for role in roles))
-LEADS = "leads the race: only fresh replicates can judge it"
-COMPARED = ("control", "swap-versus-control", "baseline", "interaction", "simple")  # only a comparison, no verdict
-ESTIMATE_BELOW = 10  # replicates
 TIERS = ("classical", "exact expectation", "finite shots", "noisy", "device")  # of evidence, the most real last
 COLUMNS = (
     "swap", "versus", "estimand", "metric", "replicates", "failed", "mean", "sd", "correlation", "low", "high",
@@ -156,19 +150,19 @@ def effects(
         measure(c.swap, c.cell, c.versus, c.role, controls=tuple(c.controls), missing=tuple(c.missing_controls))
         for c in contrasts
     ]
-    rows = _with_leader(_with_joint(_with_holm(rows)), leader)
+    rows = with_leader(with_joint(with_holm(rows)), leader)
     final, comparisons = [], []
     for row in rows:
         beside = [measure(row.swap, row.cell, control, "swap-versus-control") for control in row.controls]
-        beside = [_judged(_directed(b), labels) for b in beside]
+        beside = [judged(directed(b), labels) for b in beside]
         comparisons += beside
-        final.append(_judged(replace(_directed(row), against=tuple(beside)), labels, ablations))
+        final.append(judged(replace(directed(row), against=tuple(beside)), labels, ablations))
     owners = _dependences(final, contrasts)
     final = _depending(final, owners)
     asked = [s for c in contrasts if c.swap in owners for s in c.simple if set(s.of[1:]) & set(owners[c.swap])]
     add_sums(asked)
     simple = [measure(s.swap, s.cell, s.versus, s.role, of=s.of[0]) for s in asked]
-    final += [_judged(_directed(row), labels) for row in simple]
+    final += [judged(directed(row), labels) for row in simple]
     frame = pd.DataFrame([_record(row, labels) for row in final + comparisons], columns=list(COLUMNS))
     return frame.astype({"equivalence": object})  # True, False or None, whatever the rows
 
@@ -189,7 +183,7 @@ def _dependences(rows: list[Effect], contrasts: Sequence[Contrast]) -> dict[str,
 def _depending(rows: list[Effect], found: Mapping[str, list[str]]) -> list[Effect]:
     """Main effects whose interactions were found say on what they depend: a mean is then nobody's effect."""
     return [
-        replace(row, verdict=f"{row.verdict}, depends on {_listed(found[row.swap])}")
+        replace(row, verdict=f"{row.verdict}, depends on {listed(found[row.swap])}")
         if row.role == "main" and row.swap in found
         else row
         for row in rows
@@ -254,173 +248,3 @@ def _with_controls(contrasts: Sequence[Contrast]) -> list[Contrast]:
                 listed.add((control, contrast.versus))
                 complete.append(Contrast(control, control, contrast.versus, role="control"))
     return complete
-
-
-def _with_holm(rows: list[Effect]) -> list[Effect]:
-    """The rows, those of a family with Holm-adjusted p and what they can detect then; one without p counts as not
-    significant."""
-    rows = list(rows)
-    for roles in FAMILIES:
-        level = [i for i, row in enumerate(rows) if row.role in roles]
-        by_flips, by_t = st.holm([rows[i].p for i in level]), st.holm([rows[i].p_t for i in level])
-        for i, flips, t in zip(level, by_flips, by_t, strict=True):
-            row, family = rows[i], len(level)
-            least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
-            least = float(least) if row.spread == "some" else math.nan
-            rows[i] = replace(
-                row, p_holm=float(flips), p_t=float(t), family=family, reach=float(family), smallest_detectable=least,
-                correction="holm",
-            )  # fmt: skip
-    return rows
-
-
-def _with_joint(rows: list[Effect]) -> list[Effect]:
-    """The rows, the entries of a race with p by max-|t| over joint sign flips and with simultaneous intervals.
-
-    Where entries are unfinished, p is multiplied by all entries over the finished ones: those and each of the others
-    share the level by Bonferroni, which is valid, though not the p of the finished race. p_t is Holm's, for where sign
-    flips have no say.
-    """
-    rows = list(rows)
-    race = [i for i, row in enumerate(rows) if row.role == RACE]
-    known = [i for i in race if not rows[i].incomplete and rows[i].replicates >= st.P_FROM]
-    by_flips: dict[int, float] = {}
-    if known:
-        # A pair that was left out is no difference under any sign: it counts as 0.
-        p = joint_sign_flips(np.array([np.nan_to_num(rows[i].differences) for i in known]))
-        by_flips = dict(zip(known, p, strict=True))
-    reach = len(race) / len(known) if known else 1.0
-    for i, t in zip(race, st.holm([rows[i].p_t for i in race]), strict=True):
-        row, family = rows[i], len(race)
-        least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
-        sd = row.sd if row.spread == "some" else math.nan
-        low, high = simultaneous(row.mean, sd, row.replicates, family, resplit=row.resplit)
-        rows[i] = replace(
-            row, p_holm=min(1.0, float(by_flips[i]) * reach) if i in by_flips else math.nan, p_t=float(t),
-            smallest_detectable=float(least) if row.spread == "some" else math.nan, correction="max-t", family=family,
-            reach=reach, low_joint=low, high_joint=high,
-        )  # fmt: skip
-    return rows
-
-
-def _with_leader(rows: list[Effect], leader: str | None) -> list[Effect]:
-    """The rows, the leader of a race of two or more marked: what was picked for its score is over-stated by it."""
-    race = [row for row in rows if row.role == RACE]
-    ahead = [row for row in race if row.replicates and not row.incomplete and row.mean > 0]
-    best = max(ahead, key=lambda row: row.mean).cell if ahead else None
-    if len(race) < 2:
-        return rows
-    # what has come to lead since the leader was chosen is over-stated as well
-    marked = {leader, best} - {None}
-    return [replace(row, chosen=len(race)) if row.role == RACE and row.cell in marked else row for row in rows]
-
-
-def _directed(row: Effect) -> Effect:
-    """The row with its direction, and the replicates that would tell where there is none."""
-    if row.incomplete or row.replicates < 2:
-        return row
-    n, side = row.replicates, "better" if row.mean > 0 else "worse"
-    p = row.p_holm if row.role in IN_FAMILY else row.p
-    flips = n >= st.P_FROM and not row.resplit  # do sign flips have a say?
-    in_reach = flips and st.smallest_p(n) * row.reach <= st.ALPHA
-    row = replace(row, out_of_reach=flips and not in_reach)
-    if row.spread != "some":
-        if in_reach and p <= st.ALPHA:
-            return replace(row, direction=side)
-        needed = math.nan if row.spread == "identical" or row.resplit else float(max(_least(row), n + 1))
-        return replace(row, direction="unclear", replicates_needed=needed)
-    if not (math.isfinite(row.low) and math.isfinite(row.high)):
-        return replace(row, direction="unclear")
-    if row.low <= 0 <= row.high:
-        blocked = "outside"
-    elif row.p_t > st.ALPHA and not (row.role == RACE and in_reach):
-        blocked = "holm"
-    elif row.role in IN_FAMILY and in_reach and p > st.ALPHA:
-        blocked = "sign flips"
-    else:
-        return replace(row, direction=side)
-    return replace(row, direction="unclear", blocked=blocked.replace("outside", ""), replicates_needed=_needed(row))
-
-
-def _needed(row: Effect) -> float:
-    """Replicates that would show a direction or, where there is a margin, equivalence: the smaller number.
-
-    A direction of what stands in a family needs the sign flips too, which have less power than the t test while few.
-    Equivalence is planned one-sided with half of the allowed misses on each side, which is safe for any mean.
-    """
-    alpha = st.ALPHA / row.family
-    found = st.replicates_needed(row.mean, row.sd, resplit=row.resplit, alpha=alpha)
-    if row.role in IN_FAMILY and not row.resplit:
-        found = with_flips(found, row.mean, row.sd, alpha=alpha, flips=st.ALPHA / row.reach)
-    if abs(row.mean) < row.margin:
-        power = 1 - (1 - st.POWER) / 2
-        room = row.margin - abs(row.mean)
-        found = min(found, st.replicates_needed(room, row.sd, resplit=row.resplit, power=power, sides=1))
-    return float(max(found, _least(row), row.replicates + 1))
-
-
-def _least(row: Effect) -> int:
-    """The fewest replicates at which the sign-flip p, where it has a say, can reach 0.05 after Holm in the family."""
-    if row.resplit:
-        return 2
-    return next(n for n in range(st.P_FROM, 64) if 2.0 ** (1 - n) * row.reach <= st.ALPHA)
-
-
-def _judged(row: Effect, labels: Mapping[str, str], ablations: frozenset[str] = frozenset()) -> Effect:
-    """The row with its verdict in words: the truth table."""
-    prefix = "estimate: " if row.replicates < ESTIMATE_BELOW else ""
-    prefix += "untuned: " if row.untuned else ""
-    word, needed = _compared(row) if row.role in COMPARED else _truth(row, labels, ablations)
-    return replace(row, verdict=prefix + word, replicates_needed=needed)
-
-
-def _compared(row: Effect) -> tuple[str, float]:
-    if row.role == "interaction":
-        words = {"better": "more than additive", "worse": "less than additive"}
-        word = "additive" if row.equivalence else words.get(row.direction, "cannot tell")
-        return word, row.replicates_needed if word == "cannot tell" else math.nan
-    if row.equivalence:
-        return "equivalent to", math.nan
-    if row.direction in ("better", "worse"):
-        return f"{row.direction} than", math.nan
-    return "cannot tell", row.replicates_needed
-
-
-def _truth(row: Effect, labels: Mapping[str, str], ablations: frozenset[str]) -> tuple[str, float]:
-    """(words, replicates needed) of a level or variant."""
-    if row.direction == "withheld":
-        return "cannot tell", math.nan
-    if row.chosen:
-        return LEADS, math.nan
-    average = " on average" if row.role == "main" else ""
-    if row.equivalence:
-        return f"no difference{average}", math.nan
-    if row.direction == "worse":
-        return f"worse{average}", math.nan
-    if row.direction == "unclear":
-        return "cannot tell", row.replicates_needed
-    if row.role == "main":
-        return "better on average", math.nan
-    if not row.against:
-        return f"cannot tell: {_ahead(row)}, but no control was run", math.nan
-    explains = [c for c in row.against if c.at_most or c.direction == "worse"]
-    if explains:
-        return "explained by " + _listed([labels[c.versus] for c in explains]), math.nan
-    unbeaten = [c for c in row.against if c.direction != "better"]
-    if not unbeaten and ablations.issuperset(c.versus for c in row.against):
-        # what lacks a part of the component does less; an ordinary module, which has none of it, may yet do the same
-        return f"cannot tell: {_ahead(row)}, but only ablations stood beside it, and no ordinary module", math.nan
-    if not unbeaten:
-        return "beyond the ordinary", math.nan
-    names = _listed([labels[c.versus] for c in unbeaten])
-    words = f"cannot tell: {_ahead(row)}, but not shown better than {names}"
-    known = [c.replicates_needed for c in unbeaten if not math.isnan(c.replicates_needed)]
-    return words, max(known, default=math.nan)
-
-
-def _ahead(row: Effect) -> str:
-    return "better than the host" if row.versus == HOST else "better than the level below"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
