@@ -72,6 +72,28 @@ def connect(folder: Path) -> sqlite3.Connection:
     return database
 
 
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The index, for reading only; a look leaves no file behind. Raises sqlite3.OperationalError where SQLite cannot
+    keep its shared memory.
+
+    The file is never opened beside SQLite, not even to copy it: closing it again would drop the locks that other
+    connections of this process hold on it, and the next process to come would cut the shared memory that they have
+    mapped.
+    """
+    file = folder.absolute() / "index.sqlite"
+    # Where nobody has it open, a reader that cannot write would leave its shared memory behind.
+    alone = not _network(folder) and not file.with_name("index.sqlite-wal").exists()
+    uri = f"{file.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    database = sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)
+    try:
+        database.row_factory = sqlite3.Row
+        database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        yield database
+    finally:
+        database.close()
+
+
 def _switch_on_wal(database: sqlite3.Connection, folder: Path) -> None:
     """Readers beside a writer. The switch does not wait for other openers as statements do, so it is tried again.
     Network file systems have no shared memory: there the rollback journal stays."""

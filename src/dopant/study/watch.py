@@ -184,23 +184,12 @@ class Watcher:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """The index, for reading only; from a copy of it in a place where SQLite cannot keep its shared memory."""
-        file = self.folder.absolute() / "index.sqlite"
-        # Where nobody has it open, a reader that cannot write would leave its shared memory behind.
-        alone = _in_wal_mode(file) and not file.with_name("index.sqlite-wal").exists()
-        try:
-            database = sqlite3.connect(
-                f"{file.as_uri()}?mode=ro{'&immutable=1' if alone else ''}", uri=True, timeout=5.0, isolation_level=None
-            )
-            database.row_factory = sqlite3.Row
-            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        except sqlite3.OperationalError:
-            with Store.open(self.folder) as store:
-                yield store._db
-            return
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                database = stack.enter_context(index.reading(self.folder))
+            except sqlite3.OperationalError:
+                database = stack.enter_context(Store.open(self.folder))._db
             yield database
-        finally:
-            database.close()
 
     def _rows(self) -> list[dict[str, Any]]:
         """The trials in the order of the plan, each also for further cells that it answers for; empty while the index
@@ -376,15 +365,6 @@ class Watcher:
                 c.swap, c.versus, c.role, column, len(d), study.replicates, float(got.mean), float(got.low),
                 float(got.high), share,
             )  # fmt: skip
-
-
-def _in_wal_mode(file: Path) -> bool:
-    """By the database's header, bytes 18 and 19."""
-    try:
-        with open(file, "rb") as opened:
-            return opened.read(20)[18:20] == b"\2\2"
-    except OSError:
-        return False
 
 
 def _arm(scores: Mapping[str, Mapping[int, float]], parts: Any) -> dict[int, float]:

@@ -17,7 +17,19 @@ from typing import Any
 from markupsafe import Markup
 
 from . import (
-    beside, best_of_k, charts, curves, evidence, forest, gradient_norms, listed, pareto, reading, script, slots, tables,
+    beside,
+    best_of_k,
+    charts,
+    curves,
+    evidence,
+    forest,
+    gradient_norms,
+    listed,
+    pareto,
+    reading,
+    script,
+    slots,
+    tables,
 )
 from .room import LIMIT, ROOMS, Room, Shortened
 from .words import KINDS, TAGS, Measure, clean, measure_of, plain
