@@ -200,3 +200,10 @@ def test_analyse_reads_a_table_and_answers_in_words(tmp_path):
         dopant("analyse", "results.csv", "--reference", "clasical", "--metric", "accuracy", folder=tmp_path),
         "'classical'",
     )
+
+
+def test_several_problems_read_as_one_message(tmp_path):
+    wrong = dopant("run", "--set", "recipe.lerning_rate=1", "--set", "studdy.seed=1", folder=tmp_path)
+    refused(wrong, "lerning_rate", "studdy")
+    first, *rest = wrong.stderr.rstrip("\n").split("\n")
+    assert first.startswith("dopant: ") and rest and all(line.startswith(" " * 8) for line in rest)

@@ -56,7 +56,7 @@ def main() -> None:
 def _warn(message: Any, category: type, *where: Any, plain: Any = warnings.showwarning) -> None:
     """Our own warnings in words; anybody else's as Python shows them."""
     if issubclass(category, DopantWarning):
-        print(f"dopant: warning: {message}", file=sys.stderr)
+        print(_said(f"warning: {message}"), file=sys.stderr)
     else:
         plain(message, category, *where)
 
@@ -66,8 +66,13 @@ def _interrupt(*_: Any) -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"dopant: {message}", file=sys.stderr)
+    print(_said(message), file=sys.stderr)
     sys.exit(code)
+
+
+def _said(message: str) -> str:
+    """`dopant: …`, further lines indented below the first word, so that several problems read as one message."""
+    return "dopant: " + "\n        ".join(message.splitlines())
 
 
 def default_study() -> Path:

@@ -72,8 +72,8 @@ def paper_rows() -> list[dict[str, Any]]:
     return [
         {
             "name": paper.name, "doc": paper.title, "source": paper.source,
-            "data": [ours for ours, theirs in paper.data.items() if theirs],
-            "epochs": paper.study(next(iter(paper.data)), False).recipe.epochs,
+            "data": paper.published_data(), "parts": list(paper.parts),
+            "epochs": paper.part()[1].study(paper.check_data(None), False).recipe.epochs,
             "published_epochs": published_epochs(paper),
         }
         for paper in registry.papers
@@ -83,7 +83,7 @@ def paper_rows() -> list[dict[str, Any]]:
 def epochs_text(row: dict[str, Any]) -> str:
     """`50; published: torch 50, equinox 100` of a paper's row."""
     published = ", ".join(f"{version} {epochs}" for version, epochs in row["published_epochs"].items())
-    return f"{row['epochs']}; published: {published}"
+    return f"{row['epochs']}" + (f"; published: {published}" if published else "")
 
 
 def component_lines(found: dict[str, Any]) -> Iterator[str]:

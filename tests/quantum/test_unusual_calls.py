@@ -184,3 +184,32 @@ def test_powers_of_angles_and_numbers_of_numpy_are_taken():
     assert Circuit(1).h(0).layer(shots=np.int64(3))(torch.zeros(2, 0)).shape == (2, 1)
     with pytest.raises(ConfigError, match="shots=0"):
         Circuit(1).h(0).layer(shots=0)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("cnot", "cx"), ("CNOT", "cx"), ("hadamard", "h"), ("ccnot", "ccx"), ("PhaseShift", "p"), ("IsingZZ", "rzz"),
+     ("num_qubits", "qubits"), ("cx_rings", "cx_ring")],
+)  # fmt: skip
+def test_a_method_of_another_library_names_ours(theirs, ours):
+    with pytest.raises(AttributeError, match=rf"no attribute {theirs!r}; did you mean {ours!r}") as told:
+        getattr(Circuit(2), theirs)
+    assert told.value.name == theirs
+    assert hasattr(Circuit, ours) and not hasattr(Circuit(2), theirs)
+
+
+def test_every_name_of_another_library_leads_to_a_method_that_is_there():
+    from dopant.quantum._names import OTHERS
+
+    assert [theirs for theirs, ours in OTHERS.items() if not hasattr(Circuit(1), ours)] == []
+    assert [theirs for theirs in OTHERS if hasattr(Circuit(1), theirs)] == []
+
+
+def test_a_circuit_without_attributes_can_be_copied_and_pickled_all_the_same():
+    circuit = Circuit(2).ry(0, feature(0)).cx(0, 1).ry(1, weight())
+    for again in (copy.copy(circuit), copy.deepcopy(circuit), pickle.loads(pickle.dumps(circuit))):
+        assert again == circuit and again.weights == 1
+    bare = object.__new__(Circuit)  # as copy and pickle make it before they fill it
+    with pytest.raises(AttributeError, match="'_pending'"):
+        _ = bare._pending
+    assert getattr(circuit, "__array__", None) is None

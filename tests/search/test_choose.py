@@ -187,3 +187,95 @@ def test_a_study_without_validation_scores_is_refused(folder):
     answer.trials = answer.trials.drop(columns="validation_accuracy")
     with pytest.raises(ConfigError, match="no trial of 'study' has 'validation_accuracy', and networks are chosen by"):
         dp.choose(answer)
+
+
+def test_the_table_is_readable_at_80_columns():
+    import pandas as pd
+    from rich.console import Console
+
+    from dopant.search import words
+
+    swaps = "encoder.layers.0.linear1=reupload-linear:reps=10, conv2=grouped-conv, head=low-rank:rank=2"
+    row = {"rank": 1.0, "swaps": swaps, "predicted": 0.91234567, "validation": 0.91111111, "low": 0.90123,
+           "high": 0.92345, "replicates": 10,
+           "parameters": 1234567.0, "qubits": 10.0, "seconds": 123.456, "costs": "measured",
+           "in_budget": True, "new": True, "chosen": True}  # fmt: skip
+    rows = [row, {**row, "rank": 12.0, "validation": np.nan, "low": np.nan, "in_budget": False, "chosen": False}]
+    console = Console(width=80, highlight=False)
+    with console.capture() as told:
+        console.print(words.lines(pd.DataFrame(rows)))
+    text = told.get()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    for whole in ("0.9123", "0.9111", "0.901 to 0.923", "1,234,567", "123", "not trained", "chosen", "over"):
+        assert any(whole in line for line in text.splitlines()), whole
+    assert "interval" not in text
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """The same four combinations, each tuned over three learning rates, and the low rank over its rank too."""
+    out = tmp_path_factory.mktemp("choose") / "tuned"
+    factors = {"head": ["linear", "low-rank"], "conv2": ["grouped-conv"]}
+    cells = [{slot: level.partition(":")[0] for slot, level in place.items()} for place in APART]
+    search = {"lr": [1e-3, 1e-2, 1e-1], "head:rank": [1, 2, 3], "draws": 3, "replicates": 1}
+    asked = dp.Factorial(small, factors, only=cells)
+    return dp.run(asked, out=out, tuning={"search": search, "primary": "drop-in"}, **ASK).folder
+
+
+def test_combinations_of_a_tuned_study_are_compared_at_their_best(tuned, tmp_path):
+    answer = dp.load(tuned)
+    choice = dp.choose(tuned, top=6, out=tmp_path / "more", workers=1)
+    more = dp.load(tmp_path / "more")
+    first = answer.trials.groupby("cell")["validation_accuracy"].mean()
+    second = more.trials.groupby("cell")["validation_accuracy"].mean()
+    table = choice.table.set_index("swaps")
+    space = space_of(answer.config)
+    for code, cell in space.cells.items():  # the tuned cells, not those under the study's own recipe
+        assert table.loc[space.swaps(code), "validation"] == pytest.approx(first[cell])
+    assert any(first[cell] != first[f"{cell} (drop-in)"] for cell in space.cells.values())
+    new = table.index[table["new"]]
+    assert len(new) == 2 and not any("(drop-in)" in cell for cell in second.index)
+    for name in new:
+        assert table.loc[name, "validation"] == pytest.approx(second[name])
+
+    # every arm chose by its own tuning trials among the same draws; the reference was copied with its tuning
+    assert set(more.tuning_summary["candidates"]) == set(answer.tuning_summary["candidates"]) == {3}
+    same = set(answer.trials["trial"]) & set(more.trials["trial"])
+    assert len(same) == 2
+    rows = {row["id"]: row for row in answer.rows}
+    copied = [row for row in more.rows if row["id"] in rows]
+    assert {row["phase"] for row in copied} == {"main", "tuning"}
+    assert all(row["metrics"]["seconds"] == rows[row["id"]]["metrics"]["seconds"] for row in copied)
+    assert any("compared at their best" in note and "drop-in" in note for note in choice.notes)
+    assert choice.chosen["validation"] == pytest.approx(max(*first[list(space.cells.values())], *second))
+
+
+def test_extras_of_components_that_the_best_do_without_are_left_out_and_the_draws_stay(tuned, tmp_path):
+    from dopant.study import tuning as tuning_of
+
+    study = dp.load(tuned).config
+    space = space_of(study)
+    plain = further_study(study, space, (0, 0), [(1, 1)], tmp_path / "a")  # neither holds a low rank
+    assert plain.problems() == [] and set(plain.tuning.search) == {"lr", "draws", "replicates", "sampler"}
+    ranked = further_study(study, space, (0, 0), [(2, 1)], tmp_path / "b")
+    assert ranked.problems() == [] and "head:rank" in ranked.tuning.search
+    searched = study.with_(baselines=["logistic-regression"], tuning=study.tuning.model_copy(
+        update={"search": {**study.tuning.search, "baseline logistic-regression:C": [0.1, 1.0]}}))  # fmt: skip
+    assert further_study(searched, space, (0, 0), [(2, 1)], tmp_path / "c").problems() == []
+    draws = []
+    for asked in (study, plain, ranked):
+        cell = next(c for c in asked.design.cells(False) if not c.swaps)
+        draws.append((tuning_of.arm_of(asked, cell), tuning_of.candidates(asked, cell, {})))
+    assert draws[0] == draws[1] == draws[2]
+
+
+def test_a_study_tuned_over_a_grid_is_chosen_from_and_resumed(tmp_path):
+    ask = {**ASK, "replicates": 1, "tuning": {"lr": [1e-3, 1e-2], "replicates": 1}}
+    asked = dp.Factorial(small, FACTORS, only=APART)
+    folder = dp.run(asked, out=tmp_path / "grid", **ask).folder
+    first = dp.choose(folder, top=6, out=tmp_path / "more", workers=1)
+    again = dp.choose(folder, top=6, out=tmp_path / "more", workers=1)
+    assert set(first.answer.trials["attempts"]) == {1} == set(again.answer.trials["attempts"])
+    assert again.chosen == pytest.approx(first.chosen, nan_ok=True)
+    assert set(first.answer.tuning_summary["candidates"]) == {2}
+    assert not any("drop-in" in note for note in first.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import dopant as dp
+from dopant.errors import ConfigError
 from dopant.study.config import from_tables
 from dopant.study.request import parse_swap, split_options, study_of_request
 
@@ -128,3 +129,22 @@ def test_a_reference_to_code_is_refused_in_a_file_as_unknown_component():
     wrong = tables()
     wrong["design"]["levels"] = [{"head": "os:system"}]
     assert any("unknown component 'os:system'" in p for p in problems_of(wrong))
+
+
+def test_set_takes_keys_in_quotes_as_toml_writes_them():
+    from dopant.study.request import _set
+
+    tables = {"design": {"factors": {"bias start": {"x": 0}}}}
+    _set(tables, 'design.factors."bias start".x=1')
+    _set(tables, "design.factors.'a.b=c' . \"q\\\"\".y = [1, 'two=2']")
+    _set(tables, 'tuning.search."head:reps"=[5, 10]')
+    _set(tables, "tuning.search.head:gain=[1.0]")
+    _set(tables, 'seed="7=8"')
+    assert tables == {
+        "study": {"seed": "7=8"},
+        "design": {"factors": {"bias start": {"x": 1}, "a.b=c": {'q"': {"y": [1, "two=2"]}}}},
+        "tuning": {"search": {"head:reps": [5, 10], "head:gain": [1.0]}},
+    }
+    for wrong in ('design."x=1', "design..x=1", "=1", "seed", 'a."b"c=1', '""" ".x=1', "a.=1", 'a."\\q"=1'):
+        with pytest.raises(ConfigError, match=r"write key\.path=value"):
+            _set({}, wrong)

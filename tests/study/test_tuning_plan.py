@@ -8,6 +8,7 @@ import pytest
 
 import dopant as dp
 from dopant import registry
+from dopant.errors import ConfigError
 from dopant.study import draws
 from dopant.study import plan as planning
 from dopant.study import tuning as tuning_of
@@ -221,3 +222,19 @@ def test_a_baseline_with_a_search_space_is_tuned_by_as_many_draws_less_what_the_
     assert {s["depth"] for s in tuned} == {7}
     grid = study({"lr": [1e-3, 1e-2]}, baselines=[forest])
     assert {t.phase for t in planning.plan(grid, []) if "baseline" in t.description} == {"main"}
+
+
+def test_a_grid_that_is_larger_in_some_arms_is_refused_and_one_that_a_factor_shrinks_everywhere_is_not(tmp_path):
+    levels = {"as it is": {}, "heavy": {"recipe.weight_decay": 0.1}}
+    asked = {"lr": [1e-3, 1e-2], "weight_decay": [0.0, 1e-3, 1e-2]}
+    uneven = study(asked, design=dp.Factorial("creep-cnn", {"decay": levels}))
+    (problem,) = tuning_of.problems(uneven)
+    assert "2 of lr for 'heavy' and 6 of lr, weight_decay for" in problem and "take draws" in problem
+    with pytest.raises(ConfigError, match="the best of more candidates"):
+        dp.run(uneven, out=tmp_path / "s", workers=1)
+    same = {"none": {"recipe.weight_decay": 0.0}, "heavy": {"recipe.weight_decay": 0.1}}
+    assert tuning_of.problems(study(asked, design=dp.Factorial("creep-cnn", {"decay": same}))) == []
+    drawn = study({**asked, "draws": 3}, design=dp.Factorial("creep-cnn", {"decay": levels}))
+    assert tuning_of.problems(drawn) == []
+    sizes = {tuning_of.count(drawn, cell, {}) for cell in drawn.design.cells(True)}
+    assert sizes == {3}  # the same number of draws in every arm

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from dopant import cost
@@ -656,3 +657,42 @@ def test_studies_without_any_effect_are_called_better_or_worse_within_binomial_b
         directions = verdicts.effects(data, contrasts, metric="score")["direction"]
         wrong += directions.isin(["better", "worse"]).any()
     assert wrong <= stats.binom.ppf(0.999, 300, 0.05)
+
+
+def test_what_the_controls_did_is_said_whatever_the_verdict():
+    row = judged(table(old=0, new=-0.02, plain=-0.01, linear=-0.03))[1]
+    assert row["verdict"] == "worse"
+    assert "That is worse than old. Beside its controls it is worse than plain: -1.00 " in row["sentence"]
+    assert "; better than linear: +1.00 percentage points (95 % interval +0." in row["sentence"]
+    none = judged(table(old=0, new=0, plain=0, linear=-0.03), margin=0.005)[1]
+    assert none["verdict"] == "no difference"
+    assert "Beside its controls it is equivalent to plain: " in none["sentence"]
+    assert "; better than linear: +3.00 " in none["sentence"]
+    data = table(old=0, new=0.0005, plain=0)
+    unclear = judged(data, [Contrast("head=new", "new", "old", ("plain",))])[1]
+    assert unclear["verdict"] == "cannot tell"
+    assert "Beside its control it is not told apart from plain: " in unclear["sentence"]
+    alone = judged(table(old=0, new=-0.02), [ALONE])[1]
+    assert "Beside" not in alone["sentence"]
+    unfinished = judged(set_cell(table(old=0, new=-0.02, plain=0), "plain", 0, value=np.nan, status="pending"),
+                        [Contrast("head=new", "new", "old", ("plain",))])[1]  # fmt: skip
+    assert "Beside its control it is not yet compared with plain" in unfinished["sentence"]
+
+
+@pytest.mark.parametrize("n", [4, 12])
+def test_the_t_test_that_decides_has_its_p_in_the_table_and_in_no_sentence_below_six(n):
+    ratio = 0.25
+    data = table(n, old=0, new=0.004, other=0.002)
+    wide = data.pivot(index="arm", columns="replicate", values="value")
+    contrasts = [ALONE, Contrast("head=other", "other", "old")]
+    effects, _ = judged(data, contrasts, resplit=ratio)
+    raw = []
+    for cell in ("new", "other"):
+        d = (wide.loc[cell] - wide.loc["old"]).to_numpy()
+        raw.append(2 * stats.t.sf(abs(d.mean()) / (d.std(ddof=1) * math.sqrt(1 / n + ratio)), n - 1))
+    assert list(effects["p_t"]) == pytest.approx(multipletests(raw, method="holm")[1])
+    for _, row in effects.iterrows():
+        assert (row["direction"] != "unclear") == (row["p_t"] <= 0.05 and not row["low"] <= 0 <= row["high"])
+        assert n >= 6 or ("flip p 0" not in row["sentence"] and math.isnan(row["p"]))
+        assert f"{row['p_t']:.3f}" not in row["sentence"]
+    assert math.isnan(judged(table(1, old=0, new=0.004), [ALONE])[1]["p_t"])

@@ -20,6 +20,9 @@ PUBLISHED_EPOCHS = (
 def reproduce(
     paper: Annotated[str, typer.Argument(help="A paper; `dopant papers` lists them.")],
     data: Annotated[str | None, typer.Option(help="One of the paper's data sets (default: its first).")] = None,
+    part: Annotated[
+        str | None, typer.Option(help="One of its studies, where it has several (default: its first).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help=PUBLISHED_EPOCHS)] = None,
     replicates: Annotated[int | None, typer.Option(help="Independent repetitions (default: as published).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (default: cores).")] = None,
@@ -52,8 +55,8 @@ def reproduce(
 
     with progress:
         found = run_paper(
-            paper, data=data, epochs=epochs, replicates=replicates, workers=workers, quick=quick, record=record,
-            out=out, command=["dopant", *sys.argv[1:]], progress=progress,
+            paper, data=data, part=part, epochs=epochs, replicates=replicates, workers=workers, quick=quick,
+            record=record, out=out, command=["dopant", *sys.argv[1:]], progress=progress,
             before_start=announce,
         )  # fmt: skip
     if as_json:

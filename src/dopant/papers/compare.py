@@ -102,7 +102,7 @@ def load_published(path: Path) -> list[Series]:
     """The series of a published.toml. ConfigError where an array's length is not the number of epochs it states."""
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     found = []
-    for row in tables["series"]:
+    for row in tables.get("series", []):
         curves = {k: tuple(v) for k, v in row.items() if isinstance(v, list) and not k.startswith("last_")}
         wrong = [k for k, v in curves.items() if len(v) != row["epochs"]]
         if wrong:
@@ -137,7 +137,7 @@ def near_of(paper: Paper, data: str, cell: str) -> Series | None:
 
 
 def _series(paper: Paper, data: str, counterpart: Counterpart) -> Series | None:
-    name = paper.data.get(data)
+    name = paper.data.get(data)  # a paper of several parts has figures instead of series
     for series in load_published(paper.published_file):
         if (series.variant, series.level, series.data) == (counterpart.variant, counterpart.level, name):
             return series

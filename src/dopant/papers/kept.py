@@ -82,23 +82,26 @@ def page_of(rows: Iterable[Mapping[str, Any]]) -> str:
         "Written by `python -m dopant.papers.kept` from measured.toml. Differences are in percentage points for",
         "accuracies, positive is better; brackets hold the 95 % interval.", "",
     ]  # fmt: skip
-    for row in rows:
-        lines += [
-            f"## {row['study']}", "",
+    return "\n".join([*lines, *(lines_of(row, "##") + "\n" for row in rows)])
+
+
+def lines_of(row: Mapping[str, Any], heading: str) -> str:
+    """One kept study: what was run, and its effects."""
+    lines = [
+            f"{heading} {row['study']}", "",
             f"{row.get('images', '?')} training items of {row['data']}, {row['epochs']} epochs, {row['replicates']} "
             f"replicates, {row['failed']} failed trials, {row.get('seconds', math.nan):,.0f} s of training. "
             f"`{row['command']}`, commit {str(row.get('commit'))[:7]}{' (with changes)' if row.get('dirty') else ''}.",
             "", "| effect | against | kind | difference | verdict |", "| --- | --- | --- | --- | --- |",
         ]  # fmt: skip
-        share = 100 if "accuracy" in row["metric"] else 1
-        for e in row["effects"]:
-            if e["role"] in SHOWN:
-                ends = [e.get("low"), e.get("high")]
-                known = all(isinstance(x, float) for x in ends)
-                interval = f" [{share * ends[0]:+.2f}, {share * ends[1]:+.2f}]" if known else ""
-                mean = f"{share * e['mean']:+.2f}" if isinstance(e.get("mean"), float) else "none"
-                lines.append(f"| {e['swap']} | {e['versus']} | {e['role']} | {mean}{interval} | {e['verdict']} |")
-        lines.append("")
+    share, places = (100, 2) if "accuracy" in row["metric"] else (1, 4)
+    for e in row["effects"]:
+        if e["role"] in SHOWN:
+            ends = [e.get("low"), e.get("high")]
+            known = all(isinstance(x, float) for x in ends)
+            interval = f" [{share * ends[0]:+.{places}f}, {share * ends[1]:+.{places}f}]" if known else ""
+            mean = f"{share * e['mean']:+.{places}f}" if isinstance(e.get("mean"), float) else "none"
+            lines.append(f"| {e['swap']} | {e['versus']} | {e['role']} | {mean}{interval} | {e['verdict']} |")
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ STARTS = "reproduce.json"  # in a study's folder: which commit trained which epo
 GENERATED = ("measured.toml", "README.md", ".svg")  # what recording and the page write themselves
 _OURS = {"papers", "studies"}
 IDENTITY = {
-    CELL: ("cell", "data", "images", "epochs", "replicates", "commit"),
+    CELL: ("cell", "part", "data", "images", "epochs", "replicates", "commit"),
     "factorial": ("study", "data", "images", "epochs", "replicates", "commit"),
     "study": ("study", "data", "images", "epochs", "replicates", "commit"),
     "checked_weights": ("file", "data", "commit"),
@@ -117,7 +117,14 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def note_start(
-    folder: Path, answer: Any, command: Sequence[str], checkout: Checkout | None, *, paper: str, data: str
+    folder: Path,
+    answer: Any,
+    command: Sequence[str],
+    checkout: Checkout | None,
+    *,
+    paper: str,
+    data: str,
+    part: str = "",
 ) -> None:
     """Keep in the study's folder which commit goes on from which epochs, so that later rows can name all of them, and
     which paper and data set of it the study reproduces, so that its page can show the published numbers."""
@@ -129,7 +136,8 @@ def note_start(
             "dirty": checkout.dirty if checkout else None, "epochs_before": epochs_of(answer),
         }
     )  # fmt: skip
-    write_text(path, json.dumps({"paper": paper, "data": data, "starts": starts}, indent=1))
+    known = {"paper": paper, **({"part": part} if part else {}), "data": data, "starts": starts}
+    write_text(path, json.dumps(known, indent=1))
 
 
 def epochs_of(answer: Any) -> dict[str, int]:
@@ -162,23 +170,7 @@ def now() -> str:
 
 def cell_row(answer: Any, have: Measured, *, data: str, command: Sequence[str], checkout: Checkout) -> dict[str, Any]:
     """One row of a cell whose replicates have all ended. ConfigError where no start of the study names a commit."""
-    own = [row for row in answer.rows if row["cell"] == have.cell and row["phase"] == "main"]
-    reached = epochs_of(answer)
-    commits = commits_of(answer.folder, {row["id"]: reached.get(row["id"], 0) for row in own})
-    if not commits:  # an installed copy trained it: what is here now says nothing of that
-        raise ConfigError(
-            f"{have.cell!r} was trained by a copy of dopant that is no checkout, so no commit can be named; train it "
-            "again in one, with another --out"
-        )
-    recipe = own[0]["description"]["recipe"]
-    row: dict[str, Any] = {
-        "cell": have.cell, "data": data, "images": have.images, "epochs": have.epochs, "replicates": have.replicates,
-        "command": command_line(command), "commit": commits[-1][0],
-        "dirty": any(dirty for _, dirty in commits), "earlier_commits": [c for c, _ in commits[:-1]] or None,
-        "date": now(), "optimizer": recipe["optimizer"], "lr": recipe["lr"], "batch": recipe["batch"],
-        "protocol": answer.config.protocol or "own split, test set read once",
-        "seconds": None if have.seconds is None else round(have.seconds, 1), **_machine(answer, own),
-    }  # fmt: skip
+    row = _row(answer, have.cell, "", data, have.images, have.epochs, have.replicates, have.seconds, command)
     for name in (have.metric, "train_loss", "test_loss", "train_accuracy"):
         if name in have.curves:
             values = have.curves[name]
@@ -189,6 +181,46 @@ def cell_row(answer: Any, have: Measured, *, data: str, command: Sequence[str], 
     norms = {n: float(v[:, -1].mean()) for n, v in have.curves.items() if n.startswith("state_norm") and v.size}
     row |= {name: float(f"{norm:.6g}") for name, norm in norms.items()}
     return row
+
+
+def end_row(
+    answer: Any, cell: str, *, part: str, data: str, command: Sequence[str], checkout: Checkout
+) -> dict[str, Any]:
+    """One row of a cell of a paper with published end figures: each metric at the end of training, a number a replicate
+    in their order, and what the network costs. Raises as `cell_row`."""
+    trials = answer.trials
+    done = trials[(trials["cell"] == cell) & (trials["status"] == "done")].sort_values("replicate")
+    images = int(done["n_train"].iloc[0]) if "n_train" in done else None
+    seconds = float(done["seconds"].mean()) if "seconds" in done else None
+    row = _row(answer, cell, part, data, images, answer.config.recipe.epochs, len(done), seconds, command)
+    kept = [c for c in done.columns if str(c).startswith(("test_", "input_")) and c != "test_reads"]
+    row |= {c: _rounded(done[c]) for c in kept if done[c].notna().all()}
+    costs = [c for c in done.columns if str(c).startswith("cost_") and done[c].dtype.kind in "iuf"]
+    return row | {c: float(done[c].iloc[0]) for c in costs if done[c].notna().all()}
+
+
+def _row(
+    answer: Any, cell: str, part: str, data: str, images: int | None, epochs: int, replicates: int,
+    seconds: float | None, command: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What every row of a cell begins with; see `cell_row`."""
+    own = [row for row in answer.rows if row["cell"] == cell and row["phase"] == "main"]
+    reached = epochs_of(answer)
+    commits = commits_of(answer.folder, {row["id"]: reached.get(row["id"], 0) for row in own})
+    if not commits:  # an installed copy trained it: what is here now says nothing of that
+        raise ConfigError(
+            f"{cell!r} was trained by a copy of dopant that is no checkout, so no commit can be named; train it "
+            "again in one, with another --out"
+        )
+    recipe = own[0]["description"]["recipe"]
+    return {
+        "cell": cell, **({"part": part} if part else {}), "data": data, "images": images, "epochs": epochs,
+        "replicates": replicates, "command": command_line(command), "commit": commits[-1][0],
+        "dirty": any(dirty for _, dirty in commits), "earlier_commits": [c for c, _ in commits[:-1]] or None,
+        "date": now(), "optimizer": recipe["optimizer"], "lr": recipe["lr"], "batch": recipe["batch"],
+        "protocol": answer.config.protocol or "own split, test set read once",
+        "seconds": None if seconds is None else round(seconds, 1), **_machine(answer, own),
+    }  # fmt: skip
 
 
 def _machine(answer: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..errors import ConfigError, DopantError
 from ..study.answer import write_text
-from . import recording
+from . import figures, recording
 from .compare import (
     Difference,
     Measured,
@@ -60,6 +60,8 @@ class Reproduction:
     remarks: list[str]
     recorded: list[str]
     curves: Path
+    part: str = ""
+    figures: list[figures.FigureLine] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -73,6 +75,7 @@ class Reproduction:
             "cells": [self._cell(line) for line in self.lines],
             "intervals": kinds_used([line.difference for line in self.lines]), "remarks": self.remarks,
             "recorded": self.recorded, "curves": str(self.curves), "failures": self.answer.failures,
+            "part": self.part, "figures": [line.to_json() for line in self.figures],
         }  # fmt: skip
 
     def _cell(self, line: Line) -> dict[str, Any]:
@@ -103,6 +106,7 @@ def reproduce(
     name: str,
     *,
     data: str | None = None,
+    part: str | None = None,
     epochs: int | None = None,
     replicates: int | None = None,
     workers: int | None = None,
@@ -116,21 +120,23 @@ def reproduce(
 ) -> Reproduction:
     """Train the published cells of a paper, resume or grow them, and compare.
 
-    data: one of the paper's data sets, by default its first. quick: a smoke run on few images.
+    data: one of the paper's data sets, by default its first. part: one of its studies, where it has several. quick: a
+    smoke run on few images.
     record: add one row per finished cell to the paper's measured.toml, as soon as the cell has all its replicates; not
     with quick.
     progress, before_start: as `dp.run`. say: gets one line for each recorded row.
     Raises UnknownName for a paper or data set, ConfigError for a wrong request, DataMissing without the data.
     """
     paper: Paper = registry.papers.get(name)
-    data = paper.check_data(data or next(iter(paper.data)))
+    part, chosen = paper.part(part)
+    data = paper.check_data(data, part or None)
     for label, value in (("epochs", epochs), ("replicates", replicates), ("workers", workers)):
         if value is not None and value < 1:
             raise ConfigError(f"--{label}: {value} is too few; take 1 or more")
     if record and quick:
         raise ConfigError("--record --quick: rows of a smoke run have no place in measured.toml; leave one of them out")
     checkout = recording.require_checkout(paper.folder) if record else recording.checkout_of(paper.folder)
-    study = paper.study(data, quick)
+    study = chosen.study(data, quick)
     folder = Path(out) if out else Path("runs") / study.name
     before = held(folder)
     if before is not None and _data_name(before) != data:
@@ -139,10 +145,10 @@ def reproduce(
                           f"--out, or --data {has}")  # fmt: skip
     study = sized(study, before, epochs, replicates)
     command = list(command or ["dopant", "reproduce", name])
-    recorder = Recorder(paper, data, command, checkout, say) if record and checkout else None
+    recorder = Recorder(paper, part, data, command, checkout, say) if record and checkout else None
 
     def begin(answer: Any, count: int) -> None:
-        recording.note_start(answer.folder, answer, command, checkout, paper=paper.name, data=data)
+        recording.note_start(answer.folder, answer, command, checkout, paper=paper.name, part=part, data=data)
         if before_start:
             before_start(answer, count)
 
@@ -157,7 +163,8 @@ def reproduce(
         raise ConfigError(_in_our_words(error.problems, before, study, folder)) from None
     if recorder:
         recorder.take(answer, last=True)
-    return comparison(paper, data, answer, recorder.rows if recorder else [])
+        recorder.take_effects(answer)
+    return comparison(paper, data, answer, recorder.rows if recorder else [], part)
 
 
 def held(folder: Path) -> Any:
@@ -200,17 +207,17 @@ def _in_our_words(problems: Sequence[str], before: Any, study: Any, folder: Path
     return [f"{place}: this folder holds a study that this request would change; take another --out", *details]
 
 
-def comparison(paper: Paper, data: str, answer: Any, recorded: Sequence[str] = ()) -> Reproduction:
+def comparison(paper: Paper, data: str, answer: Any, recorded: Sequence[str] = (), part: str = "") -> Reproduction:
     """The comparison of a study's folder, finished or not; writes its curves beside it."""
-    found = dataclasses.replace(beside_each_other(paper, data, answer), recorded=list(recorded))
+    found = dataclasses.replace(beside_each_other(paper, data, answer, part), recorded=list(recorded))
     write_text(found.curves, curve_table(paper, data, measured_of(answer), found.comparable).to_csv(index=False))
     return found
 
 
-def beside_each_other(paper: Paper, data: str, answer: Any) -> Reproduction:
+def beside_each_other(paper: Paper, data: str, answer: Any, part: str = "") -> Reproduction:
     """The comparison alone: nothing is written."""
     measured = measured_of(answer)
-    comparable = _whole(paper, data, answer)
+    comparable = _whole(paper, part, data, answer)
     lines = []
     for cell in (c.name for c in answer.cells):
         series, have = published_of(paper, data, cell), measured.get(cell)
@@ -218,13 +225,17 @@ def beside_each_other(paper: Paper, data: str, answer: Any) -> Reproduction:
         alike = comparable and series is not None
         lines.append(Line(cell, series, alike, have, difference, near_of(paper, data, cell), complete))
     remarks = paper.remarks(data, measured)
-    return Reproduction(paper, data, answer, lines, comparable, remarks, [], answer.folder / CURVES)
+    numbers = [] if paper.counterparts else figures.lines(figures.figures_of(paper, part, data), answer, comparable)
+    return Reproduction(
+        paper, data, answer, lines, comparable, remarks, [], answer.folder / CURVES, part=part, figures=numbers
+    )
 
 
-def _whole(paper: Paper, data: str, answer: Any) -> bool:
+def _whole(paper: Paper, part: str, data: str, answer: Any) -> bool:
     """Whether there are published numbers, and all images that they rest on were used."""
     spec = answer.config.data
-    return paper.data.get(data) is not None and not (isinstance(spec, Mapping) and "limit" in spec)
+    limited = isinstance(spec, Mapping) and "limit" in spec and not paper.limited
+    return paper.part(part or None)[1].data.get(data) is not None and not limited
 
 
 class Recorder:
@@ -233,12 +244,13 @@ class Recorder:
     def __init__(
         self,
         paper: Paper,
+        part: str,
         data: str,
         command: Sequence[str],
         checkout: recording.Checkout,
         say: Callable[[str], None],
     ):
-        self.paper, self.data = paper, data
+        self.paper, self.part, self.data = paper, part, data
         self.command, self.checkout, self.say = command, checkout, say
         self.rows: list[str] = []
 
@@ -248,11 +260,13 @@ class Recorder:
         due = [cell for cell in recording.finished_cells(answer) if cell not in self.rows]
         if not due:
             return
-        measured = measured_of(answer)
+        measured = measured_of(answer) if self.paper.counterparts else {}
         for cell in due:
-            row = recording.cell_row(
-                answer, measured[cell], data=self.data, command=self.command, checkout=self.checkout
-            )
+            asked: dict[str, Any] = {"data": self.data, "command": self.command, "checkout": self.checkout}
+            if self.paper.counterparts:
+                row = recording.cell_row(answer, measured[cell], **asked)
+            else:
+                row = recording.end_row(answer, cell, part=self.part, **asked)
             try:
                 done = recording.add(self.paper.measured_file, recording.CELL, row)
             except DopantError as error:
@@ -263,6 +277,18 @@ class Recorder:
             self.rows.append(cell)
             self.say(f"{done} in {self.paper.measured_file.name}: {self.data}, {cell}, {row['replicates']} replicates, "
                      f"{row['epochs']} epochs")  # fmt: skip
+
+    def take_effects(self, answer: Any) -> None:
+        """Record the effects of a finished study, of a paper whose figures are of the end of training."""
+        counts = answer.counts
+        if self.paper.counterparts or counts["pending"] + counts["running"] or not len(answer.effects):
+            return
+        from . import kept
+
+        row = kept.row_of(answer, self.part or self.paper.name, recording.command_line(self.command))
+        row |= {} if row["commit"] else recording.stamp(self.checkout)
+        done = recording.add(self.paper.measured_file, "study", row | {"data": self.data})
+        self.say(f"{done} in {self.paper.measured_file.name}: {self.data}, {len(row['effects'])} effects")
 
 
 class Watched:

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..study.report.terminal import Narrow
+from ..study.report.terminal import table as effects_of
 from ..study.report.words import clean, number
-from . import words
+from . import figures, words
 from .compare import Measured
 from .reproduce import Reproduction
 
@@ -18,6 +19,9 @@ from .reproduce import Reproduction
 def table(found: Reproduction) -> RenderableType:
     """Accuracies at the last epoch that both have, what was trained, what the intervals are, remarks, paths."""
     parts: list[RenderableType] = [Text(f"{found.paper.title}\n{found.paper.source}", style="dim"), Text()]
+    if not found.paper.counterparts:
+        said = [Text(clean(line)) for line in words.notes(found)]
+        return Narrow(Group(*parts, _figures(found), Text(), *said, Text(), effects_of(found.answer)))
     parts += [_accuracies(found), Text(), _work(found), Text()]
     parts += [Text(clean(line)) for line in words.notes(found)]
     counts = found.answer.counts
@@ -42,6 +46,20 @@ def _accuracies(found: Reproduction) -> Table:
         shown.add_column(Text(name), justify="right", no_wrap=True)
     for line in found.lines:
         shown.add_row(*(Text(text) for text in words.row(line)))
+    return shown
+
+
+def _figures(found: Reproduction) -> Table:
+    """Numbers of the end of training, published beside measured."""
+    title = f"{found.data}{', ' + found.part if found.part else ''}: at the end of training, mean ± sd (runs)"
+    shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    shown.add_column("cell", overflow="fold", min_width=14)
+    shown.add_column("metric", overflow="fold", min_width=8)
+    for name in ("published", "measured", "difference [95 %]"):
+        shown.add_column(Text(name), justify="right", overflow="fold")
+    for line in found.figures:
+        what = figures.label(line.metric, line.values.tolist())
+        shown.add_row(*(Text(clean(text)) for text in (line.cell, what, *figures.texts(line))))
     return shown
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..study.report.words import MINUS, clean, is_missing, number
+from . import figures
 from .compare import NONE, Difference, kinds_used
 from .reproduce import Line, Reproduction
 
@@ -14,7 +15,9 @@ def notes(found: Reproduction) -> list[str]:
     """What must be known beside the table."""
     lines = [f"Difference: measured minus published, percentage points; {k}." for k in
              kinds_used([line.difference for line in found.lines])]  # fmt: skip
-    if found.paper.data.get(found.data) is None:
+    if not found.paper.counterparts:
+        lines = [f"Difference: measured minus published; {k}." for k in figures.meanings(found.figures)]
+    if found.paper.part(found.part or None)[1].data.get(found.data) is None:
         lines.append(f"The paper has no numbers for {found.data}: nothing to compare with.")
     elif not found.comparable:
         lines.append("A smoke run, on few images and with short circuits: it shows that everything works, so no "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ConfigError, UnknownName
-from . import _checks, amplitudes
+from . import _checks, _names, amplitudes
 from ._calls import told
 from ._standard import StandardGates
 from .angles import Angle, AngleLike, as_angle, has_numbered, has_pending, number, weight
@@ -55,6 +55,10 @@ class Circuit(StandardGates):
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("a circuit cannot be changed; its methods return new ones")
+
+    def __getattr__(self, name: str) -> Any:
+        # only for what is not found; Python's own protocols (copy, pickle, numpy) ask for names that begin with _
+        raise AttributeError(_names.unknown(type(self), name), name=name, obj=self)
 
     def __deepcopy__(self, memo: Any) -> Circuit:
         return self  # a copy would not know the weights that were added to it as its own

@@ -15,6 +15,7 @@ from ..study import plan as planning
 from ..study.config import Study
 from ..study.results import StudyAnswer, load_study
 from ..study.search import BEST
+from ..study.tuning import space_of as space_of_arm
 from .space import Code, Space
 
 FACTOR = "choice"
@@ -37,6 +38,7 @@ def further_study(study: Study, space: Space, reference: Code, codes: Sequence[C
         design=Factorial(study.design.host, {FACTOR: levels}), controls=False, baselines=(), unbuildable={},
         name=out.name, tuning=tuning,
     )  # fmt: skip
+    found = _without_strangers(found)
     whole = study.recipe.regime == "freeze" or study.recipe.initial_gain != 1 or (
         tuning is not None and "gain" in (tuning.search or {})
     )  # fmt: skip
@@ -47,6 +49,19 @@ def further_study(study: Study, space: Space, reference: Code, codes: Sequence[C
             "they would be other trials; raise top, or choose among what is trained (train=False, --no-train)"
         )
     return found
+
+
+def _without_strangers(study: Study) -> Study:
+    """The study less the extras that none of its cells is tuned over: of the first study's baselines, and of components
+    that the best combinations do without. Draws stay the same: an arm knows them by the dimensions that it has itself
+    and by the sampler, which is written down here, since it may have followed from the extras."""
+    tuning = study.tuning
+    if tuning is None or tuning.search is None:
+        return study
+    tuned = {d.key for cell in study.design.cells(False) for d in space_of_arm(study, cell)}
+    kept = {k: v for k, v in tuning.search.items() if ":" not in k or k in tuned}
+    kept |= {"sampler": tuning.sampler} | ({} if tuning.draws is None else {"draws": tuning.draws})
+    return study.with_(tuning=tuning.model_copy(update={"search": kept}))
 
 
 def built(answer: StudyAnswer, space: Space, code: Code) -> dict[str, float] | str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..study.search import BEST, DROP_IN
 from .costs import Costs
 from .space import Code, Space
 from .surrogate import Column, Fitted
@@ -79,6 +80,12 @@ def notes(
             f"Of the new combinations, measured minus predicted validation score: root mean square "
             f"{float(np.sqrt(np.mean(np.square(errors)))):.2g}, at most {worst:+.2g}."
         )
+    tuning = answer.config.tuning
+    if tuning is not None:
+        found.append(
+            "Combinations are compared at their best: each is tuned alike, and costs and scores are those of what it "
+            f"chose{'' if tuning.reported()[0] == BEST else f', not of the recipe as written ({DROP_IN})'}."
+        )
     found.append(
         "The choice is by validation alone, so the chosen one's validation score is on average too high"
         + ("; its test score is not, by this choice" if answer.resplit() is None else "")
@@ -147,18 +154,23 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lines(table: Any) -> Any:
-    """The table for people."""
+    """The table for people, within 80 columns: only the swaps fold, at their spaces first."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table("rank", "swaps", "predicted", "validation (95 %)", "parameters", "qubits", "seconds", "in budget", "")
+    shown = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    shown.add_column("rank", justify="right", no_wrap=True)
+    shown.add_column("swaps", overflow="fold", min_width=14)
+    for name in ("predicted", "validation\n(95 %)", "para-\nmeters", "qubits", "seconds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("", no_wrap=True)
     for row in table.to_dict(orient="records"):
         rank = "" if math.isnan(row["rank"]) else str(int(row["rank"]))
         score = "not trained" if math.isnan(row["validation"]) else number(row["validation"])
+        interval = "" if math.isnan(row["low"]) else f"\n{row['low']:.3g} to {row['high']:.3g}"
         predicted = "?" if math.isnan(row["predicted"]) else number(row["predicted"])
         costs = [amount(key, row[key]) for key in UNITS]
-        said = ("chosen" if row["chosen"] else "") + (" (new)" if row["new"] else "")
-        shown.add_row(
-            rank, row["swaps"], predicted, score + between(row["low"], row["high"]).replace("95 %: ", ""), *costs,
-            "yes" if row["in_budget"] else "no", said.strip(),
-        )  # fmt: skip
+        said = [word for word, true in (("chosen", row["chosen"]), ("new", row["new"]),
+                                        ("over\nbudget", not row["in_budget"])) if true]  # fmt: skip
+        shown.add_row(rank, row["swaps"], predicted, score + interval, *costs, "\n".join(said))
     return shown

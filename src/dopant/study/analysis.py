@@ -63,6 +63,8 @@ def analyse(
     controls: arms that every other arm must beat. All arms that are neither they nor the reference are swaps.
     margin: the smallest difference that matters, in the metric's unit, decided before the results were seen.
     failure_value: the score of a trial whose metric is NaN; without it such a pair counts as unfinished.
+    Scores without a column item count as rounded to the decimals that they are given in: below six replicates,
+    differences that vary by no more than one such step have no interval, and nothing is decided.
     race: the swaps are entries of which the best was to be found. They are corrected by max-|t| over joint sign flips
         instead of Holm, and the leader is not judged: analyse it again, alone, on fresh replicates.
 
@@ -93,6 +95,7 @@ def analyse(
     means = data.groupby(["arm", "replicate"], sort=False)["_value"].agg(lambda v: v.mean(skipna=False)).reset_index()
     means = means.rename(columns={"_value": "value"})
     means["status"] = np.where(np.isfinite(means["value"]), "done", "failed")
+    step = 0.0 if has_items else given.step(means["value"].to_numpy(float))
     swaps = [arm for arm in dict.fromkeys(means["arm"]) if arm != reference and arm not in controls]
     contrasts = [Contrast(arm, arm, reference, controls, verdicts.RACE if race else "level") for arm in swaps]
     contrasts += [Contrast(arm, arm, reference, role="control") for arm in controls]
@@ -101,7 +104,7 @@ def analyse(
         return verdicts.effects(
             means, contrasts, metric=metric, higher_is_better=higher_is_better, margin=margin,
             failure_value=failure_value, resplit=resplit, tuned=True, estimand="as given", tier="as given", items=items,
-            same_items=same_items, complete_cases=complete_cases,
+            same_items=same_items, complete_cases=complete_cases, step=step,
         )  # fmt: skip
 
     effects = judged(False)

@@ -111,6 +111,10 @@ class Study:
                 object.__setattr__(self, "analysis", AnalysisTable(**self.analysis))
             except ValidationError as error:
                 raise ConfigError(list(explain(error, _KNOWN, "analysis."))) from None
+        if "loss" not in self.recipe.model_fields_set and self.task_name in registry.tasks:
+            loss = registry.tasks.get(self.task_name).loss
+            if loss is not None:
+                object.__setattr__(self, "recipe", self.recipe.model_copy(update={"loss": loss}))
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -169,7 +173,7 @@ class Study:
             except DopantError as error:
                 found.append(f"study.host: {error}")
         found += self._regime_problems()
-        found += self._host_and_task_problems()
+        found += self._host_and_task_problems() + self._task_problems()
         for filling in self.design.fillings():
             found += _known(filling.path, registry.components, filling.spec["component"], options=False)
         found += self.design.problems()
@@ -191,8 +195,8 @@ class Study:
                 "study.baselines: two are called alike; a factory is called by its __name__, an estimator by its "
                 "class: write a named function that returns it"
             )
-        if self.baselines and self.task_name != "supervised":
-            found.append(f"study.baselines: are of the task 'supervised', not of {self.task_name!r}")
+        if self.baselines and not self.batched:
+            found.append(f"study.baselines: are of tasks that train on batches, and {self.task_name!r} is none")
         if isinstance(self.controls, str) and self.controls not in ("all", "declared"):
             found.append(
                 f"study.controls: {self.controls!r} is not known; say true, false, 'all', 'declared', or give a list "
@@ -248,10 +252,10 @@ class Study:
         if regime == "all":
             return []
         found = []
-        if self.task_name != "supervised":
+        if not self.batched:
             found.append(
-                f"recipe.regime: {regime!r} is of the task 'supervised', not of {self.task_name!r}; a loop of your own "
-                "freezes and distils by itself"
+                f"recipe.regime: {regime!r} is of tasks that train on batches, and {self.task_name!r} is none; a loop "
+                "of your own freezes and distils by itself"
             )
         specs = [(filling.slot, filling.spec) for filling in self.design.fillings()]
         for slot, spec in specs if regime == "distil" else []:
@@ -291,6 +295,21 @@ class Study:
             found.append(f"tuning: the task {task.name!r} tunes every arm by itself; leave [tuning] out")
         return found
 
+    def _task_problems(self) -> list[str]:
+        """What the task objects to in its options and in the loss."""
+        from ..training.parts import CLASSIFICATION
+
+        if self.task_name not in registry.tasks:
+            return []
+        task, options = registry.tasks.get(self.task_name), as_named(self.task, "task")
+        found = [f"study.task: {p}" for p in task.options_problems({k: v for k, v in options.items() if k != "name"})]
+        if task.loss is not None and self.recipe.loss in CLASSIFICATION:
+            found.append(
+                f"recipe.loss: {self.recipe.loss!r} tells classes apart, and the task {task.name!r} compares values; "
+                f"take {task.loss!r}, or leave it out"
+            )
+        return found
+
     @property
     def tunes_itself(self) -> str | None:
         """How the task tunes every arm alike, in a sentence; None where it does not by itself."""
@@ -312,10 +331,10 @@ class Study:
         return list(found)
 
     def _metric_problems(self) -> list[str]:
-        """A supervised study's metric must be known, and measured."""
+        """The metric of a study that trains on batches must be known, and measured."""
         from ..training.parts import default_metrics
 
-        if self.task_name != "supervised":
+        if not self.batched:
             return []
         found = _known("study.metric", registry.metrics, self.metric)
         measured = default_metrics(self.recipe)
@@ -329,6 +348,11 @@ class Study:
         """The code that the study names, `module:callable`: its host, its own training loop."""
         named = [as_named(self.design.host, "host")["name"], as_named(self.task, "task").get("train")]
         return [name for name in named if registry.names_code(name) and not local.is_local(name)]
+
+    @property
+    def batched(self) -> bool:
+        """Whether the task trains networks on batches by the recipe."""
+        return self.task_name in registry.tasks and registry.tasks.get(self.task_name).batched
 
     @property
     def task_name(self) -> str:
@@ -445,7 +469,7 @@ def from_tables(raw: Mapping[str, Any], where: str = "") -> Study:
         except ConfigError as more:
             problems += more.problems
         raise ConfigError([prefix + p for p in dict.fromkeys(problems)]) from None
-    study, recipe = tables.study, Recipe.model_construct(**dict(tables.recipe))
+    study, recipe = tables.study, Recipe.model_construct(tables.recipe.model_fields_set, **dict(tables.recipe))
     host = study.host if study.host is not None else _host_of_task(study.task)
     try:
         if host is None:

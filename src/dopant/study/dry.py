@@ -75,13 +75,13 @@ class Nowhere:
 def dry_steps(study: Study) -> list[Dry]:
     """One Dry a cell, controls too (those that cannot be built are left out, as in the study).
 
-    Only for the task "supervised"; none for others. Raises what a trial would raise. Cost: for each cell its building,
-    a few steps and two batches of evaluation; cells that differ in the learning rate alone share them.
+    Only for tasks that train on batches; none for others. Raises what a trial would raise. Cost: for each cell its
+    building, a few steps and two batches of evaluation; cells that differ in the learning rate alone share them.
     """
     from ..tasks.build import build_data
     from .run import check
 
-    if study.task_name != "supervised" or study.data is None:
+    if not study.batched or study.data is None:
         return []
     # What cannot be built, or cannot fit, is refused before any of it is taken.
     study = study.with_(unbuildable=check(study, {})[1])

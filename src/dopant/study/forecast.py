@@ -66,7 +66,7 @@ def forecast(
     files: Mapping[str, str] | None = None,
 ) -> Forecast | None:
     """What `dp.run(study, out=out, workers=workers)` has still to do, given one dry step a cell (taken now unless
-    `cells` has them). None where the study has no cells that can be stepped (another task than "supervised").
+    `cells` has them). None where the study has no cells that can be stepped (a task that does not train on batches).
 
     out: the study's folder; finished trials in it are left out. files: sums of `--with` files, as in a plan.
     Assumes that workers share the cores evenly and do not slow each other down otherwise; on a busy machine it takes

@@ -45,7 +45,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
             "independent, and no interval is corrected for overlap."
         )
     notes += tuning_notes(answer) if study.tunes_itself is None else [study.tunes_itself]
-    if study.task_name == "supervised":
+    if study.batched:
         notes += budget.words(study, answer.cells)
     notes += _design_notes(study)
     notes += race.notes_of(study, answer.rows)
@@ -57,7 +57,7 @@ def notes_of(answer: StudyAnswer) -> list[str]:
     ]
     notes += _baseline_notes(answer)
     sizes: Any = answer.trials["n_train"].dropna() if "n_train" in answer.trials else []
-    if study.task_name == "supervised" and len(sizes) and study.recipe.batch > max(sizes):
+    if study.batched and len(sizes) and study.recipe.batch > max(sizes):
         notes.append(f"recipe.batch is {study.recipe.batch:,}, and {int(max(sizes)):,} items train: one step an epoch.")
     if answer.failures:
         shown = answer.failures[:5]

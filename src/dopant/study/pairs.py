@@ -25,8 +25,9 @@ class Effect:
     common correction: "holm", or "max-t" over joint sign flips; p_holm is the p of either. reach: what the smallest
     sign-flip p is multiplied by in it. low_joint, high_joint: the interval that holds for the whole race at once.
     chosen: of the leader of a race, among how many it was picked, else 0.
-    direction: better, worse, unclear or withheld (pairs missing, or fewer than two). spread: "some", "none" (constant)
-    or "identical" (all 0). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
+    direction: better, worse, unclear or withheld (pairs missing, or fewer than two). spread: "some", "none" (constant),
+    "identical" (all 0) or "rounding" (no more than `step`, to which scores were given, with too few replicates for sign
+    flips). at_most: whether it is shown to be at most `margin` better. blocked: why an interval that
     excludes zero is no direction: "", "holm", "sign flips". out_of_reach: the sign-flip p could not have reached 0.05
     when corrected. missing: why controls could not be built. against: the effects swap minus control.
     of: of a simple effect, the main one that it belongs to.
@@ -68,6 +69,7 @@ class Effect:
     share: bool
     resplit: float
     differences: np.ndarray = field(repr=False, compare=False)
+    step: float = 0.0
     left_out: bool = False
     family: int = 1
     correction: str = ""
@@ -133,9 +135,14 @@ class Scores:
 @np.errstate(over="ignore", invalid="ignore")  # scores near the largest float have no sd; no verdict rests on them
 def measure_pair(
     scores: Scores, swap: str, cell: str, versus: str, role: str, resplit: float, items: Mapping, same_items: bool,
-    *, margin: float, complete_cases: bool = False, **settings: Any,
+    *, margin: float, complete_cases: bool = False, step: float = 0.0, **settings: Any,
 ) -> Effect:  # fmt: skip
-    """All numbers of one pair of arms; no judgement yet. complete_cases: failed trials leave no pair incomplete."""
+    """All numbers of one pair of arms; no judgement yet. complete_cases: failed trials leave no pair incomplete.
+
+    step: what the scores were rounded to, 0 where they were not. Of two rounded scores the difference is off by less
+    than one step, so differences within one step of each other might be one and the same: below six replicates, where
+    no sign flips check it, such a spread is not known, and there is no interval and no t test.
+    """
     (a, a_failed), (b, b_failed) = scores.arm(cell), scores.arm(versus)
     both = ~np.isnan(a) & ~np.isnan(b)
     names = [r for r, complete in zip(scores.values.columns, both, strict=True) if complete]
@@ -147,7 +154,11 @@ def measure_pair(
     spread_out = np.full(len(both), np.nan)
     spread_out[both] = d
     spread = "some" if n == 0 or np.ptp(d) > 0 else "none" if d.any() else "identical"
+    if spread == "some" and 2 <= n < st.P_FROM and np.ptp(d) <= step * (1 + 1e-6):
+        spread = "rounding"
     got = st.paired_interval(d, resplit=resplit)
+    if spread == "rounding":
+        got = replace(got, error=np.full_like(got.error, np.nan), low=got.error * np.nan, high=got.error * np.nan)
     low_unpaired, high_unpaired = st.unpaired_interval(a, b, resplit=resplit)
     speaks = n >= st.P_FROM and incomplete == 0
     p_equivalence = p_at_most = math.nan
@@ -180,7 +191,7 @@ def measure_pair(
         equivalence=None if math.isnan(margin) else bool(not incomplete and p_equivalence <= st.ALPHA),
         at_most=bool(not incomplete and p_at_most <= st.ALPHA), left_out=complete_cases,
         smallest_detectable=float(st.smallest_detectable(got.sd, n, resplit=resplit)) if spread == "some" else math.nan,
-        spread=spread, resplit=resplit, **settings,
+        spread=spread, resplit=resplit, step=step, **settings,
     )  # fmt: skip
 
 

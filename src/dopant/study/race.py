@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import estimands, tuning
 from . import plan as planning
-from .scored import failure_value_of, metric_of, status_of
+from .scored import failure_value_in, metric_of, status_of
 
 if TYPE_CHECKING:
     from ..designs import Contrast
@@ -88,8 +88,7 @@ def over(study: Study, rows: Sequence[Mapping[str, Any]]) -> bool:
 def _mean(study: Study, entry: Contrast, rows: Sequence[Mapping[str, Any]]) -> float:
     """The mean difference of an entry, positive is better; -inf where some pair has no two scores."""
     name, column, higher = metric_of(study, rows)
-    classes = next((r["metrics"]["classes"] for r in rows if (r["metrics"] or {}).get("classes")), None)
-    worst = failure_value_of(name, None if classes is None else int(classes))
+    worst = failure_value_in(name, rows)
 
     def score(row: Mapping[str, Any]) -> float:
         value = (row["metrics"] or {}).get(column) if status_of(row) == "done" else None

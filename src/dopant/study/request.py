@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -145,12 +146,31 @@ def split_options(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+_KEY = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^."'=]+)\s*([.=])""")
+
+
+def _split_set(text: str) -> tuple[list[str], str]:
+    """`a."b c".d=value` -> (["a", "b c", "d"], "value"): keys as TOML has them; bare ones may hold any sign but .="'"""
+    keys, at, end = [], 0, "."
+    while end == ".":
+        found = _KEY.match(text, at)
+        key = found[1].strip() if found else ""
+        try:
+            keys.append(tomllib.loads(f"key = {key}")["key"] if key[:1] in ("'", '"') else key)
+        except tomllib.TOMLDecodeError:
+            key = ""
+        if found is None or not key:
+            raise ConfigError(
+                f"--set {text!r}: write key.path=value, such as recipe.lr=1e-3; a key with a dot, an equals sign or a "
+                'quote in it stands in quotes, such as design.factors."a.b"=…'
+            )
+        at, end = found.end(), found[2]
+    return keys, text[at:]
+
+
 def _set(tables: dict[str, Any], text: str) -> None:
     """Apply `key.path=value`; a path without a table means `study.…`."""
-    path, equals, value = text.partition("=")
-    keys = [k.strip() for k in path.split(".")]
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {text!r}: write key.path=value, such as recipe.lr=1e-3")
+    keys, value = _split_set(text)
     if keys[0] in StudyTable.model_fields or (len(keys) == 1 and keys[0] not in Tables.model_fields):
         keys.insert(0, "study")
     table: Any = tables

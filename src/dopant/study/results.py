@@ -15,7 +15,7 @@ from . import plan as planning
 from .answer import Answer, write_text
 from .config import Study, from_tables, read_toml
 from .notes import notes_of
-from .scored import failure_value_of, metric_of
+from .scored import failure_value_in, metric_of
 from .scored import higher_is_better_of as higher_is_better_of
 from .scored import status_of as status_of
 from .store import Store
@@ -294,9 +294,9 @@ class StudyAnswer(Answer):
         return bool(len(self._done("fresh_items"))) and bool(self._done("fresh_items").iloc[0])
 
     def failure_value(self, name: str) -> float:
-        """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better."""
-        classes = self._done("classes")
-        return failure_value_of(name, int(classes.iloc[0]) if len(classes) else None)
+        """What a failed trial scores in the metric `name`: as declared, else 0, or infinity where lower is better; NaN
+        where it is not known before a trial has finished."""
+        return failure_value_in(name, self.rows)
 
     def _tier(self) -> dict[str, str]:
         """{cell: tier of evidence}; a cell without a circuit is classical."""

@@ -385,7 +385,7 @@ def check(
             filled, found = attempt(model, cell.swaps, sample, streams, before, laws=True, tested=tested)
             if filled is not None and not found and cell.control_kind == "same capacity" and study.controls in ALL:
                 found = [SlotMismatch(why) for why in _unmatched(filled, cell)]
-        if filled is not None and not found and data is not None and study.task_name == "supervised" and asked:
+        if filled is not None and not found and data is not None and study.batched and asked:
             if study.recipe.regime == "freeze":
                 filled = copy_module(filled)
                 freeze_rest(filled, study.slots())

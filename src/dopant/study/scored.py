@@ -54,3 +54,12 @@ def failure_value_of(name: str, classes: int | None) -> float:
         return registry.metrics.get(name).failure(classes)
     except UnknownName:
         return 0.0 if higher_is_better_of(name) else math.inf
+
+
+def failure_value_in(name: str, rows: Iterable[Mapping[str, Any]]) -> float:
+    """The same by what a study's trials tell of their data, of any phase; NaN where that is not known yet: the metric's
+    value hangs on the number of classes, and no trial has finished."""
+    done = [row["metrics"] or {} for row in rows if row["state"] == "done"]
+    classes = next((int(found["classes"]) for found in done if found.get("classes")), None)
+    value = failure_value_of(name, classes)
+    return value if done or value == failure_value_of(name, 2) == failure_value_of(name, 3) else math.nan

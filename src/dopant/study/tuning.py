@@ -224,9 +224,11 @@ def problems(study: Study, *, whole: bool = True) -> list[str]:
     if tuning is None:
         return []
     found = table_problems(tuning, study.recipe)
-    if found or tuning.search is None or not whole:
+    if found or not whole:
         return found
     cells = study.design.cells(study.controls)
+    if tuning.search is None:
+        return _unequal_grids(study, cells)
     baselines = [as_named(b, "baselines")["name"] for b in study.baselines]
     for dimension in tuning.dimensions():
         key, where = dimension.key, f"tuning.search.{dimension.key}"
@@ -242,7 +244,27 @@ def problems(study: Study, *, whole: bool = True) -> list[str]:
         found += _extra_problems(
             where, key, cells, baselines, study.design.factors if isinstance(study.design, Factorial) else {}
         )
-    return found
+    return found or _unequal_grids(study, cells)
+
+
+def _unequal_grids(study: Study, cells: Sequence[Cell]) -> list[str]:
+    """A grid that is larger in some arms than in others: the best of more candidates is better by that alone."""
+    assert study.tuning is not None
+    if study.tuning.draws is not None:
+        return []
+    sizes: dict[int, tuple[str, list[str]]] = {}
+    for cell in cells:
+        space = space_of(study, cell)
+        if space:
+            sizes.setdefault(count(study, cell, {}), (cell.name, [d.key for d in space]))
+    if len(sizes) < 2:
+        return []
+    shown = " and ".join(f"{size} of {', '.join(keys)} for {name!r}" for size, (name, keys) in sorted(sizes.items()))
+    return [
+        f"tuning: the grid would try {shown}, because a factor of the design sets the rest, and the best of more "
+        "candidates is better by that alone; take draws, of which every arm has the same number, let the factor set it "
+        "in every cell, or leave it out of the search"
+    ]
 
 
 def _extra_problems(

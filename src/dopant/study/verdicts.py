@@ -18,7 +18,8 @@ The rule, for a swap with the differences d = cell - level below (positive is be
    too, or nothing is *beyond the ordinary*.
    Without a control nothing is beyond the ordinary. One that could not be built is named in the sentence.
 5. Differences without any spread have no interval. Sign flips alone decide then, so from six replicates on, and never
-   where replicates re-split one pool. An interval without finite ends decides nothing.
+   where replicates re-split one pool. An interval without finite ends decides nothing. Below six replicates, a spread
+   that is no larger than what the scores were rounded to counts as none.
 
 6. A main effect with an interaction (5 % after Holm among interactions) *depends on* the other level: a mean is then
    nobody's effect. Its simple effects, at each level of that other factor, are measured too (role "simple"): in no
@@ -31,6 +32,7 @@ The rule, for a swap with the differences d = cell - level below (positive is be
 
 Everything else is *cannot tell*, with the replicates that would (80 % power at the observed mean and sd). These and the
 smallest detectable difference are planned for a t test at the level it is judged at: for levels 0.05 / their number.
+The replicates are those at which sign flips agree with that power as well (`power`).
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from ..errors import ConfigError
 from . import statistics as st
 from .joint import joint_sign_flips, simultaneous
 from .pairs import Effect, Scores, measure_pair
+from .power import with_flips
 from .wording import line, sentence
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ COLUMNS = (
     "low_unpaired", "high_unpaired", "item_error", "p", "p_floor", "p_holm", "margin", "equivalence",
     "smallest_detectable", "untuned", "tier", "verdict", "cell", "role", "controls", "incomplete",
     "replicates_needed", "direction", "p_equivalence", "sentence", "of", "correction", "low_joint", "high_joint",
-    "item_low", "item_high", "mcnemar_p",
+    "item_low", "item_high", "mcnemar_p", "p_t",
 )  # fmt: skip
 
 
@@ -87,6 +90,7 @@ def effects(
     same_items: bool | None = None,
     leader: str | None = None,
     complete_cases: bool = False,
+    step: float = 0.0,
     kinds: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """One row an effect, in the order of `contrasts`; then simple effects of those that depend on another factor (role
@@ -107,10 +111,13 @@ def effects(
     leader: of a race, the entry (its cell) that was chosen to be run again; None: the one that leads.
     kinds: {arm: which kind of control it is}; "ablation" alone proves nothing ordinary wrong. Others count as ordinary.
     complete_cases: leave the pairs of failed trials out instead of scoring or awaiting them (a sensitivity analysis).
+    step: what the scores were rounded to before they came here (see `measure_pair`); 0: not at all.
     items: per-item values of each trial for `item_error`; same_items: whether all replicates were tested on the same
         items in the same order (None: unless they re-split).
 
     Columns: COLUMNS. equivalence: True, False or None (no margin). p, p_holm, p_equivalence: NaN below six replicates.
+    p_t: of the paired t test that decides beside the interval, with the corrected variance of re-splits and, in a
+    family, Holm's correction; from two replicates on.
     Raises ConfigError for a margin that is not positive or a trial given twice. Cost: 2**(n-1) sums an effect.
     """
     scores = Scores.read(table, higher_is_better, None if complete_cases else failure_value)
@@ -119,7 +126,7 @@ def effects(
     settings = {
         "metric": metric, "failure_value": failure_value,
         "margin": math.nan if margin is None else float(margin), "share": scores.share and "accuracy" in metric.lower(),
-        "complete_cases": complete_cases,
+        "complete_cases": complete_cases, "step": step,
     }  # fmt: skip
 
     parts: dict[str, tuple[tuple[str, float], ...]] = {}
@@ -286,7 +293,8 @@ def _with_joint(rows: list[Effect]) -> list[Effect]:
     for i, t in zip(race, st.holm([rows[i].p_t for i in race]), strict=True):
         row, family = rows[i], len(race)
         least = st.smallest_detectable(row.sd, row.replicates, resplit=row.resplit, alpha=st.ALPHA / family)
-        low, high = simultaneous(row.mean, row.sd, row.replicates, family, resplit=row.resplit)
+        sd = row.sd if row.spread == "some" else math.nan
+        low, high = simultaneous(row.mean, sd, row.replicates, family, resplit=row.resplit)
         rows[i] = replace(
             row, p_holm=min(1.0, float(by_flips[i]) * reach) if i in by_flips else math.nan, p_t=float(t),
             smallest_detectable=float(least) if row.spread == "some" else math.nan, correction="max-t", family=family,
@@ -337,10 +345,13 @@ def _directed(row: Effect) -> Effect:
 def _needed(row: Effect) -> float:
     """Replicates that would show a direction or, where there is a margin, equivalence: the smaller number.
 
+    A direction of what stands in a family needs the sign flips too, which have less power than the t test while few.
     Equivalence is planned one-sided with half of the allowed misses on each side, which is safe for any mean.
     """
     alpha = st.ALPHA / row.family
     found = st.replicates_needed(row.mean, row.sd, resplit=row.resplit, alpha=alpha)
+    if row.role in IN_FAMILY and not row.resplit:
+        found = with_flips(found, row.mean, row.sd, alpha=alpha, flips=st.ALPHA / row.reach)
     if abs(row.mean) < row.margin:
         power = 1 - (1 - st.POWER) / 2
         room = row.margin - abs(row.mean)

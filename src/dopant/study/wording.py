@@ -83,11 +83,12 @@ def _reasons(row: Effect, labels: Mapping[str, str]) -> list[str]:
             "verdict rests on replicates that had no part in the choice"
         ]
     if row.equivalence:
-        return [f"Any difference is smaller than the margin of {measured(row.margin, row)} written down before the run"]
+        small = f"Any difference is smaller than the margin of {measured(row.margin, row)} written down before the run"
+        return [small, *_beside(row, labels)]
     if row.direction == "worse":
-        return [f"That is worse than {row.versus}"]
+        return [f"That is worse than {row.versus}", *_beside(row, labels)]
     if row.direction == "unclear":
-        return []
+        return _beside(row, labels)
     parts = [f"That is better than {row.versus}" + (" on average" if row.role == "main" else "")]
     if not row.against and row.role != "main":
         parts.append("No control was run, so it may be the component or something ordinary that came along with it")
@@ -105,6 +106,19 @@ def _reasons(row: Effect, labels: Mapping[str, str]) -> list[str]:
             parts.append(f"Against the control {name} nothing is decided{compared}")
             parts += _uncertain(control)
     return parts
+
+
+def _beside(row: Effect, labels: Mapping[str, str]) -> list[str]:
+    """One clause on the controls where the verdict does not rest on them."""
+    words = {"better": "better than", "worse": "worse than", "unclear": "not told apart from"}
+    clauses = [
+        f"{'equivalent to' if control.equivalence else words[control.direction]} {labels[control.versus]}: "
+        f"{_difference(control)}"
+        if control.direction in words
+        else f"not yet compared with {labels[control.versus]}"
+        for control in row.against
+    ]
+    return [f"Beside its control{'s' if len(clauses) > 1 else ''} it is " + "; ".join(clauses)] if clauses else []
 
 
 def _uncertain(row: Effect) -> list[str]:
@@ -127,6 +141,11 @@ def _uncertain(row: Effect) -> list[str]:
         )
         if row.resplit:
             parts.append("Nothing is decided then, because the replicates re-split one pool and share data")
+    elif row.spread == "rounding":
+        parts.append(
+            f"Scores were given to {row.step:g}, and the differences vary by no more than that: the spread may be "
+            "rounding alone, so there is no interval; more decimals would tell more"
+        )
     if row.direction != "unclear" or row.equivalence or row.chosen:
         return parts
     if row.blocked == "holm":
@@ -175,6 +194,11 @@ def _caveats(row: Effect) -> list[str]:
             parts.append(f"{trials} and {'is' if row.failed == 1 else 'are'} left out here")
         elif row.unscored and row.failure_value is None:
             parts.append(f"{trials} and cannot be scored, because no failure value was declared")
+        elif row.unscored and math.isnan(row.failure_value or 0.0):
+            parts.append(
+                f"{trials}, and what that scores is not known before a trial has finished: it hangs on the number of "
+                "classes"
+            )
         elif row.unscored:
             parts.append(f"{trials} and this metric has no score for failure")
         else:

@@ -20,11 +20,14 @@ from ..training.gain import apply_gain
 
 
 def build_data(description: dict[str, Any], streams: Streams) -> Dataset:
-    """The data set of a trial, split as its replicate's stream says."""
+    """The data set of a trial, split as its replicate's stream says, and made into what its task trains on."""
     options = dict(description["data"])
     name = options.pop("name")
     source = local.get(name) if local.is_local(name) else load_source(name, **options)
-    return source.draw(streams, description.get("protocol"), description.get("folds"))
+    drawn = source.draw(streams, description.get("protocol"), description.get("folds"))
+    asked = dict(description.get("task") or {})
+    task = registry.tasks.get(asked.pop("name")) if asked.get("name") in registry.tasks else None
+    return drawn if task is None or task.adapt is None else task.adapt(drawn, streams, **asked)
 
 
 def build_host(spec: dict[str, Any], streams: Streams, facts: dict[str, Any] | None = None) -> nn.Module:

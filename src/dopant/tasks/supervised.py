@@ -26,15 +26,21 @@ from .base import Result, task
 from .build import build_data, device_of, fill_host, sample_of, trial_host
 
 
-@task("supervised")
+@task("supervised", batched=True)
 def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     """Train the cell's network on the training split, watch validation each epoch, read the test set once at the end.
 
     Metrics: those of the last epoch, `test_loss` and `test_METRIC`, sizes of the splits, reads of the test set, costs
     (`cost_…`), seconds, `imitation_start_SLOT` and `imitation_end_SLOT` around distilling, `gradient_FIELD_SLOT`
     of each circuit at random starts, in the first replicate `dimension_FIELD_SLOT` of each swapped slot. Items: one row
-    per test item with its number in the data set, the prediction and each metric.
+    per test item with its number in the data set, the prediction (unless it has more than 100 numbers) and each metric.
     """
+    _, metrics, items = trained(trial, streams, keeper)
+    return metrics, items
+
+
+def trained(trial: Any, streams: Streams, keeper: Any) -> tuple[Loop, dict[str, Any], dict[str, torch.Tensor]]:
+    """(the loop with the trained network, metrics, items) of a trial; see `supervised`."""
     description = trial.description
     recipe = Recipe(**description["recipe"] | {"epochs": trial.epochs, "device": trial.device})
     data = build_data(description, streams)
@@ -87,7 +93,7 @@ def supervised(trial: Any, streams: Streams, keeper: Any) -> Result:
     metrics["test_reads"] = loop.test_reads
     shown = data.validation if len(data.validation) else data.train
     exhibits.keep(trial, loop.model, shown, keeper, recipe.precision)
-    return metrics, items
+    return loop, metrics, items
 
 
 def _distillation(

@@ -13,10 +13,13 @@ from torch.utils import _pytree as pytree
 from .._trees import learn, scores_of
 from . import lifecycle_calls as lifecycle
 
+MOST_KEPT = 100  # numbers of one item's prediction: images are not kept for every item of every trial
+
 
 @dataclass(frozen=True)
 class Scores:
-    """loss: mean over the split. items: ids (n,), prediction (n,) or (n, …), and one value per item of each metric."""
+    """loss: mean over the split. items: ids (n,), prediction (n,) or (n, …) unless it has more than 100 numbers an
+    item, and one value per item of each metric."""
 
     loss: float
     items: dict[str, torch.Tensor]
@@ -69,10 +72,13 @@ def evaluate(
                 total += float(loss(outputs, targets)) * len(indices)
                 for metric in metrics:
                     parts[metric.name].append(metric.function(outputs, targets).cpu())
-                predictions.append(_prediction(outputs, targets).cpu())
+                predicted = _prediction(outputs, targets)
+                predictions.append(predicted[:1].cpu() if predicted[0].numel() > MOST_KEPT else predicted.cpu())
     finally:
         model.train(training)
-    items = {"ids": split.ids, "prediction": torch.cat(predictions)}
+    items = {"ids": split.ids}
+    if predictions[0][0].numel() <= MOST_KEPT:
+        items["prediction"] = torch.cat(predictions)
     items |= {name: torch.cat(values) for name, values in parts.items()}
     return Scores(total / len(split), items, tuple(parts))
 

@@ -222,7 +222,7 @@ class Loop:
         self, indices: torch.Tensor, batches: int, moving: set[int] | None, sums: dict[str, torch.Tensor]
     ) -> None:
         progress, recipe = self.progress, self.recipe
-        inputs, targets = self._batch(self.data.train, indices)
+        inputs, targets = self._batch(self.data.train, indices, (progress.epoch, progress.batch))
         if self.targets is not None:
             chosen = pytree.tree_map(lambda leaf: leaf.index_select(0, indices), self.targets)
             targets = to_device(chosen, self.device, None)
@@ -306,8 +306,10 @@ class Loop:
     def _order(self, epoch: int) -> torch.Tensor:
         return torch.randperm(len(self.data.train), generator=self.streams.generator("order", epoch))
 
-    def _batch(self, split: Any, indices: torch.Tensor) -> tuple[Any, Any]:
-        inputs, targets = split.batch(indices)
+    def _batch(self, split: Any, indices: torch.Tensor, at: tuple[int, int] | None = None) -> tuple[Any, Any]:
+        """at: (epoch, batch of it), where the items are trained on: a split that corrupts them draws by it."""
+        fresh = getattr(split, "batch_at", None) if at is not None else None
+        inputs, targets = split.batch(indices) if fresh is None else fresh(indices, *at)
         return to_device(inputs, self.device, self.recipe.precision), to_device(targets, self.device, None)
 
     def _distils(self) -> bool:

@@ -98,7 +98,7 @@ losses.add("mse", lambda outputs, targets: F.mse_loss(scores_of(outputs).reshape
 losses.add("l1", lambda outputs, targets: F.l1_loss(scores_of(outputs).reshape(targets.shape), targets), "dopant")
 losses.add("huber", lambda outputs, targets: F.huber_loss(scores_of(outputs).reshape(targets.shape), targets), "dopant")
 losses.add("bce", lambda outputs, targets: _bce(scores_of(outputs), targets), "dopant")
-_CLASSIFICATION = ("cross-entropy", "nll")
+CLASSIFICATION = ("cross-entropy", "nll")
 
 for _name in ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax"):
     optimizers.add(_name.lower(), getattr(torch.optim, _name), "torch")
@@ -121,7 +121,7 @@ def default_metrics(recipe: Recipe) -> tuple[str, ...]:
     """The recipe's metrics, or accuracy for losses of classification and the mean squared error otherwise."""
     if recipe.metrics:
         return recipe.metrics
-    return ("accuracy",) if recipe.loss in _CLASSIFICATION else ("mse",)
+    return ("accuracy",) if recipe.loss in CLASSIFICATION else ("mse",)
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

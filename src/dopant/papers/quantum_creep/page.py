@@ -7,31 +7,25 @@ measured.toml; the rest is prose and stays.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError
+from .. import readme
 from ..compare import KINDS, Difference, Series, difference_interval, load_published
+from ..readme import table
 from ..recording import CELL, read
 from . import PAPER
 from .bound import TRAIN_COUNTS, lowest_cross_entropy
 
 Rows = dict[str, list[dict[str, Any]]]
 PICTURE = "curves.svg"
-_BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def render(text: str, published: Sequence[Series], measured: Rows) -> str:
     """The page with every generated block made again. ConfigError for a block that nobody makes."""
 
-    def block(found: re.Match[str]) -> str:
-        if found[2] not in BLOCKS:
-            raise ConfigError(f"README.md: nothing makes the block {found[2]!r}; there is {', '.join(BLOCKS)}")
-        return found[1] + BLOCKS[found[2]](published, measured).rstrip() + "\n" + found[3]
-
-    return _BLOCK.sub(block, text)
+    return readme.render(text, {n: (lambda make=make: make(published, measured)) for n, make in BLOCKS.items()})
 
 
 def best_rows(measured: Rows) -> list[dict[str, Any]]:
@@ -74,13 +68,6 @@ def difference_of(row: Mapping[str, Any], series: Series) -> Difference:
 # --- blocks ---------------------------------------------------------------------------------------------------------
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> str:
-    if not rows:
-        return nothing
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
-
-
 def _share(mean: float, sd: float | None) -> str:
     return f"{100 * mean:.2f}" + ("" if sd is None or math.isnan(sd) else f" ± {100 * sd:.2f}")
 
@@ -99,7 +86,7 @@ def published_block(published: Sequence[Series], measured: Rows) -> str:
                     notes.append(f"{variant}, {data}, level {level}: {s.duplicates}, so {s.distinct} distinct runs.")
         rows.append(cells)
     head = ["", *(f"torch {n}" for n in range(3)), *(f"Equinox {n}" for n in range(3))]
-    return _table(head, rows, "") + "\n\n" + " ".join(notes)
+    return table(head, rows, "") + "\n\n" + " ".join(notes)
 
 
 def measured_block(published: Sequence[Series], measured: Rows) -> str:
@@ -124,11 +111,11 @@ def measured_block(published: Sequence[Series], measured: Rows) -> str:
         ])  # fmt: skip
     head = ["data", "cell", "images", "epoch", "runs", "s a run", "published", "measured", "difference [95 %]",
             "training loss", "norm²", "commit"]  # fmt: skip
-    table = _table(head, rows, "Nothing has been measured yet.")
+    shown = table(head, rows)
     notes = [f"{'p: ' if kind == 'prediction' else ''}{text}." for kind, text in kinds.items()]
     if any(cells[6] == "–" for cells in rows):
         notes.append("–: nothing was published for this cell; its recipe is that of the torch level 2.")
-    return table + "".join(f"\n\n{note}" for note in notes)
+    return shown + "".join(f"\n\n{note}" for note in notes)
 
 
 def _gap(gap: Difference) -> str:
@@ -147,7 +134,7 @@ def bound_block(published: Sequence[Series], measured: Rows) -> str:
             s = next(s for s in published if (s.variant, s.data, s.level) == (variant, name, 2))
             cells.append(f"{s.curves['train_loss'][-1]:.3f}")
         rows.append(cells)
-    return _table(["", "no circuit below", "torch, last epoch", "Equinox, last epoch"], rows, "")
+    return table(["", "no circuit below", "torch, last epoch", "Equinox, last epoch"], rows, "")
 
 
 def weights_block(published: Sequence[Series], measured: Rows) -> str:
@@ -157,7 +144,7 @@ def weights_block(published: Sequence[Series], measured: Rows) -> str:
          "–" if row.get("published_test_accuracy") is None else f"{row['published_test_accuracy']:.4f}"]
         for row in measured.get("checked_weights", [])
     ]  # fmt: skip
-    return _table(["file", "data", "level", "our layers", "published"], rows, "No file has been checked yet.")
+    return table(["file", "data", "level", "our layers", "published"], rows, "No file has been checked yet.")
 
 
 def factorial_block(published: Sequence[Series], measured: Rows) -> str:
@@ -180,7 +167,7 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
         for title, roles, folded in _TABLES:
             rows = [found for role in roles for found in by_role.get(role, [])]
             if rows:
-                parts.append(_folded(title, _table(["what", "versus", "mean", "95 %", "verdict"], rows, ""), folded))
+                parts.append(_folded(title, table(["what", "versus", "mean", "95 %", "verdict"], rows, ""), folded))
         cells = [
             [c["cell"], f"{scale * c['mean']:.2f} ± {scale * c['sd']:.2f}" if "sd" in c else f"{scale * c['mean']:.2f}",
              f"{c[_NORM]:.3g}" if _NORM in c else "–"]
@@ -188,7 +175,7 @@ def factorial_block(published: Sequence[Series], measured: Rows) -> str:
         ]  # fmt: skip
         if cells:
             parts.append(
-                _folded("Every cell", _table(["cell", "mean ± sd", "norm² of the head's state"], cells, ""), True)
+                _folded("Every cell", table(["cell", "mean ± sd", "norm² of the head's state"], cells, ""), True)
             )
     return "\n\n".join(parts) or "No study of the parts has been recorded yet."
 
@@ -200,9 +187,7 @@ def dimension_block(published: Sequence[Series], measured: Rows) -> str:
          f"{'' if row.get('exact', True) else 'at least '}{row['rank']:,}"]
         for row in measured.get("dimension", [])
     ]  # fmt: skip
-    return _table(
-        ["slot", "component", "trainable numbers", "effective dimension"], rows, "None has been recorded yet."
-    )
+    return table(["slot", "component", "trainable numbers", "effective dimension"], rows, "None has been recorded yet.")
 
 
 _NORM = "state_norm_squared_head"
@@ -224,10 +209,10 @@ def _effect(effect: Mapping[str, Any], scale: float) -> list[str]:
     ]  # fmt: skip
 
 
-def _folded(title: str, table: str, folded: bool) -> str:
+def _folded(title: str, shown: str, folded: bool) -> str:
     if not folded:
-        return f"{title}:\n\n{table}"
-    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
+        return f"{title}:\n\n{shown}"
+    return f"<details><summary>{title}</summary>\n\n{shown}\n\n</details>"
 
 
 BLOCKS: dict[str, Callable[[Sequence[Series], Rows], str]] = {

@@ -22,7 +22,7 @@ EFFECTS = (
 TRIALS = ("trial", "cell", "level", "replicate", "phase", "status", "attempts", "reason")
 ELSEWHERE = ("cost_", "gradient_", "dimension_", "warnings")  # how columns begin that other tables show
 IDENTITY = ("cell", "role", "level")
-HIDDEN = ("cell", "role", "controls", "sentence", "of")  # columns of effects that the page shows in other ways
+HIDDEN = ("cell", "role", "controls", "sentence", "of", "p_t")  # columns of effects that the page shows in other ways
 
 LABELS = {
     "low": "95 % low", "high": "95 % high", "low_unpaired": "unpaired low", "high_unpaired": "unpaired high",
