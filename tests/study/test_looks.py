@@ -1,4 +1,4 @@
-"""Looks at a study that this very process works on: SQLite's locks are the process's, and any file closed drops them."""
+"""Looks at studies of this very process: SQLite's locks are the process's, and any closed file drops them."""
 
 from __future__ import annotations
 

@@ -73,10 +73,35 @@ def _best_of_k(answer: Any) -> Iterable[Picture]:
         yield Picture("best-of-k", grid(_of_cells(made), caption), caption)
 
 
+def _charts(answer: Any) -> Iterable[Picture]:
+    """Ladder, heat map, interactions, Shapley bars, mixing curves, arms; cost against effect."""
+    from . import charts, pareto
+
+    for one in charts.charts(answer):
+        if one.pictures:
+            yield Picture(one.key, one.pictures[0], one.title, ("section.charts", "figure"))
+        elif one.panels:
+            shown = [Panel(p.name, p.said, p.role, p.picture) for p in one.panels]
+            yield Picture(one.key, grid(shown, one.title), one.title, ("section.charts",))
+    for one in pareto.charts(answer):
+        yield Picture(f"cost-{one.key}", one.pictures[0], f"Effect against {one.title}", ("section.charts", "figure"))
+
+
+def _gradient_norms(answer: Any) -> Iterable[Picture]:
+    from . import gradient_norms
+
+    for one in gradient_norms.of(answer):
+        caption = f"Gradient norms of {one.slot} over training: geometric mean over replicates and 95 % interval"
+        shown = [Panel(a.cell, a.last, a.role, a.picture) for a in one.arms]
+        yield Picture(f"gradient-norms-{one.slot}", grid(shown, caption), caption)
+
+
 MAKERS: tuple[Callable[[Any], Iterable[Picture]], ...] = (
     _forests,
     _curves,
     _best_of_k,
+    _charts,
+    _gradient_norms,
 )
 
 
