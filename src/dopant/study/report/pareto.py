@@ -146,6 +146,8 @@ def _chart(
         f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
         "within the margin or the intervals is no proof that one cell beats another: see the verdicts."
     ]
+    if len(points) > CROWD:
+        notes.append("Of so many cells one cost is drawn; the others are in the table of costs.")
     if len(points) > LABELS:
         notes.append(f"Of {len(points)} cells {LABELS} are labelled, those that are not dominated first.")
     if missing:
