@@ -18,9 +18,11 @@ from .scores import (
     listed,
     metric_drawn,
     reached,
+    replicates_note,
 )
 from .words import clean
 
+ROWS = 60  # more arms than this are not drawn
 TITLES = {
     "race": "The race: what every entry reached",
     "placement": "Slot by slot, along the flow",
@@ -55,5 +57,9 @@ def chart(answer: Any) -> Chart | None:
     if kind == "placement" and skipped:
         notes.append("Does not fit: " + "; ".join(clean(why) for why in skipped.values()) + ".")
     called = [(row.label, row.reached) for row in rows]
+    rows, more = rows[:ROWS], len(rows) - ROWS
+    notes += replicates_note(row.reached for row in rows)
+    if more > 0:
+        notes.append(f"{more} further arms are not drawn; they are in the table.")
     pictures = [dots.dots(rows, metric, title, layout) for layout in (dots.WIDE, dots.NARROW)]
     return Chart("arms", f"{TITLES[kind]}: {metric.label}", pictures, [], notes, listed(called, metric))

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from . import axes, svg
 from .forest import SHAPES
-from .scores import Reached, said
+from .scores import Reached, dotted, said
 from .words import Measure, clean, score
 
 
@@ -46,6 +46,7 @@ def dots(rows: list[Row], metric: Measure, title: str, layout: Layout = WIDE, *,
         [v for r in known for v in r.values.values()], metric.share,
     )  # fmt: skip
     scale = axes.Scale(low, high, *layout.plot)
+    drawn = dotted(known)
     y, body, centres = 8.0, [], []
     for row in rows:
         texts, height, centre = _words(row, metric, layout, y)
@@ -59,12 +60,12 @@ def dots(rows: list[Row], metric: Measure, title: str, layout: Layout = WIDE, *,
             lines.append(svg.line(x, 4, x, y, class_=f"through {row.role}"))
     ladder = [(row.reached, c) for row, c in zip(rows, centres, strict=True) if row.joined and row.reached is not None]
     for (one, top), (two, bottom) in itertools.pairwise(ladder):
-        both = [r for r in one.values if r in two.values]
+        both = [r for r in one.values if r in two.values] if drawn else []
         lines += [
             svg.line(scale.at(one.values[r]), top, scale.at(two.values[r]), bottom, class_="thread") for r in both
         ]
         lines.append(svg.line(scale.at(one.mean), top, scale.at(two.mean), bottom, class_="step"))
-    marks = [_marks(row, scale, centre, metric) for row, centre in zip(rows, centres, strict=True)]
+    marks = [_marks(row, scale, centre, metric, drawn) for row, centre in zip(rows, centres, strict=True)]
     about = 4 if layout.stacked else 6
     grid = axes.across(scale, metric, 4, y, about)
     words = svg.text(
@@ -95,7 +96,7 @@ def _words(row: Row, metric: Measure, layout: Layout, y: float) -> tuple[list[Ma
     return texts, max(17 * len(lines) + 10, 26), centre
 
 
-def _marks(row: Row, scale: axes.Scale, y: float, metric: Measure) -> Markup:
+def _marks(row: Row, scale: axes.Scale, y: float, metric: Measure, drawn: bool) -> Markup:
     one = row.reached
     if one is None:
         return Markup("")
@@ -103,7 +104,7 @@ def _marks(row: Row, scale: axes.Scale, y: float, metric: Measure) -> Markup:
     parts += [
         svg.mark("disc", scale.at(v), y, 2.6, class_=f"replicate {row.role}")
         for v in one.values.values()
-        if scale.inside(v)
+        if drawn and scale.inside(v)
     ]
     parts += axes.whisker(y, scale, one.low, one.high, row.role, upright=False)
     parts.append(axes.point(y, scale, one.mean, SHAPES.get(row.role, "disc"), 5.2, f"mark {row.role}", upright=False))

@@ -10,12 +10,25 @@ from markupsafe import Markup
 from ...designs import describe_swaps
 from . import axes, dots, svg
 from .forest import SHAPES
-from .scores import Chart, Reached, cells_drawn, failed_note, kind_of_design, listed, metric_drawn, reached, said
+from .scores import (
+    Chart,
+    Reached,
+    cells_drawn,
+    dotted,
+    failed_note,
+    kind_of_design,
+    listed,
+    metric_drawn,
+    reached,
+    replicates_note,
+    said,
+)
 from .words import Measure, clean, score
 
 WIDTH, LEFT, TOP, BOTTOM = 980.0, 66.0, 62.0, 372.0
 LANE = 74.0  # a narrower one has no room for its name
 ASIDE = 168.0  # for the names of baselines
+ROWS = 80  # more arms than this are not drawn
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ def chart(answer: Any) -> Chart | None:
     title = f"Ladder: {metric.label} of every level, its controls beside it, with 95 % intervals"
     lanes = sum(len(rung.arms) for rung in rungs)
     room = WIDTH - LEFT - 10 - (ASIDE if any(one for _, one in baselines) else 0)
-    rows = _rows(rungs, baselines)
+    rows = _rows(rungs, baselines)[:ROWS]
     wide = (
         _columns(rungs, baselines, metric, title, room)
         if room / (lanes + 0.4 * len(rungs)) >= LANE
@@ -48,11 +61,14 @@ def chart(answer: Any) -> Chart | None:
     narrow = dots.dots(rows, metric, title, dots.NARROW, class_="ladder")
     names = [(name if role == "level" else f"{name} (level {rung.level})", one)
              for rung in rungs for name, role, one in rung.arms]  # fmt: skip
+    every = [one for rung in rungs for *_, one in rung.arms]
     notes = [
         "Blue discs: the levels, each the one before with more swapped. Squares: a control in the place of what the "
         "level adds; triangles: a variant. Small dots are replicates; a thin line joins the levels of one replicate, "
         "which share data, start, order and noise. Bars: 95 % t interval of the mean, not of the paired difference, "
         "which verdicts go by. An arrow at the edge: beyond the axis; its number is written.",
+        *replicates_note(every),
+        *[f"{lanes + len(baselines) - ROWS} arms are not drawn; they are in the table."] * (len(rows) == ROWS),
         *failed_note(answer),
     ]
     return Chart(
@@ -104,6 +120,7 @@ def _columns(
         [*(v for one in known for v in one.values.values()), *(one.mean for one in whole)], metric.share,
     )  # fmt: skip
     scale = axes.Scale(low, high, BOTTOM, TOP)
+    drawn = dotted(known)
     lanes = sum(len(rung.arms) for rung in rungs)
     lane = min(130.0, room / (lanes + 0.4 * len(rungs)))
     air = (room - lane * lanes) / len(rungs)  # beside each level
@@ -134,11 +151,11 @@ def _columns(
             deepest = max(deepest, BOTTOM + 19 + 16 * len(words))
             if one is None:
                 continue
-            front.append(_arm(at, scale, name, role, one, metric))
+            front.append(_arm(at, scale, name, role, one, metric, drawn))
             if role != "level":
                 continue
             if before is not None:
-                behind += _joined(before, (at, one), scale)
+                behind += _joined(before, (at, one), scale, drawn)
             before = (at, one)
         x += width
     aside = [(clean(name), one) for name, one in baselines if one is not None]
@@ -154,20 +171,20 @@ def _columns(
     return svg.figure(WIDTH, deepest + 14, title, *bands, *grid, *behind, *front, class_="chart ladder wide")
 
 
-def _joined(before: tuple[float, Reached], after: tuple[float, Reached], scale: axes.Scale) -> list[Markup]:
+def _joined(before: tuple[float, Reached], after: tuple[float, Reached], scale: axes.Scale, drawn: bool):
     """A thread for each replicate that both levels have, and the step of the means."""
     (x1, one), (x2, two) = before, after
-    both = [r for r in one.values if r in two.values]
+    both = [r for r in one.values if r in two.values] if drawn else []
     parts = [svg.line(x1, scale.at(one.values[r]), x2, scale.at(two.values[r]), class_="thread") for r in both]
     return [*parts, svg.line(x1, scale.at(one.mean), x2, scale.at(two.mean), class_="step")]
 
 
-def _arm(x: float, scale: axes.Scale, name: str, role: str, one: Reached, metric: Measure) -> Markup:
+def _arm(x: float, scale: axes.Scale, name: str, role: str, one: Reached, metric: Measure, drawn: bool) -> Markup:
     parts = [svg.tag("title", said(name, one, metric))]
     parts += [
         svg.mark("disc", x, scale.at(v), 2.6, class_=f"replicate {role}")
         for v in one.values.values()
-        if scale.inside(v)
+        if drawn and scale.inside(v)
     ]
     parts += axes.whisker(x, scale, one.low, one.high, role, upright=True)
     parts.append(axes.point(x, scale, one.mean, SHAPES.get(role, "disc"), 5.6, f"mark {role}", upright=True))

@@ -53,6 +53,8 @@ class Layout:
 
 WIDE = Layout(980, (78, 34, 964, 450), True)
 NARROW = Layout(360, (66, 48, 350, 366), False)
+LABELS = 60  # the others are told apart by pointing at them, and by the table
+CROWD = 100  # of more cells than this the first cost alone is drawn: a page has a size
 MANY = 12  # with more cells only those not dominated have their names in the figure
 
 
@@ -70,6 +72,8 @@ def charts(answer: Any) -> list[Chart]:
         of = {r["cell"]: r[column] for r in costs.to_dict("records")}
         points, missing = _points(answer, values, of, circuits="circuits" in column or column == "circuit_evaluations")
         if len(points) < 2 or len({p.cost for p in points}) < 2:
+            continue
+        if made and len(points) > CROWD:
             continue
         made.append(replace(_chart(points, missing, words, write, metric, reference, column), folded=bool(made)))
     notes = failed_note(answer)
@@ -142,6 +146,10 @@ def _chart(
         f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
         "within the margin or the intervals is no proof that one cell beats another: see the verdicts."
     ]
+    if len(points) > CROWD:
+        notes.append("Of so many cells one cost is drawn; the others are in the table of costs.")
+    if len(points) > LABELS:
+        notes.append(f"Of {len(points)} cells {LABELS} are labelled, those that are not dominated first.")
     if missing:
         notes.append(f"Without this cost, and not drawn: {', '.join(missing)}.")
     return Chart(column, words, pictures, [], notes, _table(points, best, order, words, write, metric, reference))
@@ -215,15 +223,19 @@ def _picture(
             taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
     arms: list[Markup] = []
     texts: list[Markup] = []
-    for p in sorted(points, key=lambda p: (p not in best, ROLES.index(p.role), order[p.cell])):
+    kept = set(map(id, best))
+    by_rank = sorted(points, key=lambda p: (id(p) not in kept, ROLES.index(p.role), order[p.cell]))
+    for rank, p in enumerate(by_rank):
         px, py = x(p.cost), y(p)
-        bold = p in best
+        bold = id(p) in kept
         arm = [svg.tag("title", f"{order[p.cell]} {clean(p.cell)}: {write(p.cost)} {words}, "
                        f"{difference(p.shown, metric) if reference else score(p.shown, metric)}")]  # fmt: skip
         arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
         shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
         arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
         arms.append(svg.tag("g", *arm, class_="arm"))
+        if rank >= LABELS:
+            continue
         texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
                         layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
     return svg.figure(

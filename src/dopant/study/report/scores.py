@@ -40,6 +40,14 @@ class Reached:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+DOTS = 600  # more replicates than this in one figure are not drawn: a page has a size, and nobody could tell them apart
+
+
+def dotted(found: Iterable[Reached | None]) -> bool:
+    """Whether the replicates of these cells are drawn one by one."""
+    return sum(one.n for one in found if one is not None) <= DOTS
+
+
 @dataclass(frozen=True)
 class Chart:
     """A figure of the page. pictures: one for each width, or a single one. panels: small figures (heading, role,
@@ -150,6 +158,11 @@ def said(name: str, one: Reached, metric: Measure) -> str:
     """What a mark says when it is pointed at: `level 1: 91.62 % [90.10, 93.00 %], n = 6`."""
     between = f" [{score(one.low, metric)}, {score(one.high, metric)}]" if one.whole else ""
     return f"{clean(name)}: {score(one.mean, metric)}{between}, n = {one.n}"
+
+
+def replicates_note(found: Iterable[Reached | None]) -> list[str]:
+    """A sentence where there are too many replicates to draw each."""
+    return [] if dotted(found) else ["The replicates are too many to draw each; see the table of trials."]
 
 
 def failed_note(answer: Any) -> list[str]:
