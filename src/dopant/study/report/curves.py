@@ -9,10 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from . import svg
+from .thinning import kept
 from .words import Measure, clean, measure, score
 
 WIDTH, HEIGHT = 300.0, 190.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 288.0, 12.0, 160.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 288.0, 12.0, 160.0
 POINTS = 120  # more than this many epochs are thinned
 PANELS = 36
 
@@ -74,19 +75,12 @@ def curve(metrics: Any, cell: str, metric: str, *, share: bool = False) -> Curve
 
 
 def thinned(whole: Curve | None, points: int = POINTS) -> Curve | None:
-    """At most `points` epochs, evenly spread, the first and the last among them."""
+    """At most `points` epochs, the first and the last and every peak and dip of the mean among them."""
     if whole is None or len(whole.epoch) <= points:
         return whole
-    keep = spread(len(whole.epoch), points)
+    keep = kept(whole.mean, points)
     mean, low, high = ([values[i] for i in keep] for values in (whole.mean, whole.low, whole.high))
     return Curve([whole.epoch[i] for i in keep], mean, low, high, whole.replicates)
-
-
-def spread(count: int, points: int) -> list[int]:
-    """At most `points` of `count` places, evenly, both ends among them."""
-    if count <= points:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / (points - 1)) for i in range(points)})
 
 
 def panels(
@@ -159,13 +153,13 @@ def _panel(own: Curve, below: Curve | None, cell: Any, versus: str, metric: Meas
         at = y(value / per_cent)
         parts.append(svg.line(LEFT, at, RIGHT, at, class_="grid"))
         shown = label + ("\u202f%" if per_cent == 100 else "")
-        parts.append(svg.text(LEFT - 6, at + 4, shown, class_="tick", text_anchor="end", font_size=11))
+        parts.append(svg.text(LEFT - 6, at + 4, shown, class_="tick", text_anchor="end", font_size=12))
     whole = [v for v in svg.ticks(first, last, 4) if v == int(v)] or [first]
     for value in whole:
         parts.append(
-            svg.text(x(value), BOTTOM + 16, f"{int(value)}", class_="tick", text_anchor="middle", font_size=11)
+            svg.text(x(value), BOTTOM + 16, f"{int(value)}", class_="tick", text_anchor="middle", font_size=12)
         )
-    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 28, axis, class_="axis", text_anchor="middle", font_size=11))
+    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 28, axis, class_="axis", text_anchor="middle", font_size=12))
     kind = role(cell)
     lines: list[Markup] = []
     if below is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import circuits, curves, forest, tables
+from .thinning import kept
 from .words import Measure, clean, is_missing, manner, measure, plain
 
 EXACT, DIGITS = 17, (17, 9, 7, 5)  # significant digits of a trial's numbers, tried in this order
@@ -141,7 +142,7 @@ def _limits(found: dict[str, curves.Curve], cells: Any) -> list[float]:
 def _thinned(curve: curves.Curve | None, points: int) -> dict[str, list[Any]] | None:
     if curve is None:
         return None
-    keep = curves.spread(len(curve.epoch), points)
+    keep = kept(curve.mean, max(4, points))
     return {
         "epoch": [curve.epoch[i] for i in keep], "n": [curve.replicates],
         **{k: [rounded(getattr(curve, k)[i], 6) for i in keep] for k in ("mean", "low", "high")},

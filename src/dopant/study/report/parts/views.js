@@ -305,6 +305,7 @@ function addViews() {
   const has = (name) => one(`script[data-island="${name}"]`);
   const switcher = one("#curves > .segmented") ?? one("#curves > h2");
   if (has("curves") && switcher) mount(switcher, "All cells in one figure", "curves", curves);
-  if (has("costs") && one("#costs")) mount(one("#costs").lastElementChild, "Effect against cost", "costs", costs);
+  const costed = one("#pareto > details:last-of-type") ?? one("#costs")?.lastElementChild;
+  if (has("costs") && costed) mount(costed, "Effect against cost", "costs", costs);
   if (has("trials") && one("#trials > h2")) mount(one("#trials > h2"), "Replicate by replicate", "pairs", pairs);
 }
