@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "generate"))
 
-import drawings  # noqa: E402
+import verdict_drawings as drawings  # noqa: E402
 
 SMALLER = (
     (r"replicates=10", "replicates=2"),

@@ -73,7 +73,7 @@ def test_a_study_on_ray_in_stages_ends_with_the_numbers_of_this_process(two_cpus
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_state(two_cpus, store, tmp_path, monkeypatch):
-    steps = steps_of(tmp_path, monkeypatch, 0.03)
+    steps = steps_of(tmp_path, monkeypatch, 0.1)
     store.add([toy_task.trial(0)])
     killed = []
 
