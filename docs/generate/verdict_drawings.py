@@ -1,4 +1,4 @@
-"""The two drawings of docs/verdicts.md, from docs/examples/verdicts.csv. `python docs/generate/verdict_drawings.py` makes them.
+"""The two drawings of docs/verdicts.md, from docs/examples/verdicts.csv: `python docs/generate/verdict_drawings.py`.
 
 They are pictures on a light ground, so that they look the same on the site, on GitHub and in print.
 """

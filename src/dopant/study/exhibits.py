@@ -33,8 +33,9 @@ COUNTED = 5_000_000  # numbers in a slot above which its FLOPs are not counted
 
 
 def keep(trial: Any, model: nn.Module, split: Any, keeper: Any, precision: str = "float32") -> None:
-    """Write `panels.json` for a trial whose network is trained, where it has a folder. split: where the items come from. Never raises for what
-    a component or the disk does: the report says what is missing. Changes neither the model nor any generator.
+    """Write `panels.json` for a trial whose network is trained, where it has a folder. split: where the items come
+    from. Never raises for what a component or the disk does: the report says what is missing. Changes neither the model
+    nor any generator.
 
     Cost: one forward pass of eight items, three of each swapped slot below five million numbers, and the panels'.
     """
