@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -158,6 +159,29 @@ def test_what_cannot_be_traced_is_carried_on_from_small_batches_and_declared_mem
     found, like = own.footprint(5000, 100), plain.footprint(5000, 100)
     assert (found.how, like.how) == ("extrapolated", "traced")
     assert found.train - 5_000_000 == pytest.approx(like.train, rel=0.02)
+
+
+def test_what_cannot_be_traced_is_said_in_no_log():
+    real = torch.ones(1)
+
+    class Sets(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.first(x) + torch.zeros(1).set_(real.untyped_storage())  # type: ignore[call-overload]
+
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addHandler(handler)
+    try:
+        assert Meter(Sets(), split(), Recipe()).footprint(32, 32).how == "extrapolated"
+    finally:
+        logger.removeHandler(handler)
+    assert told == [] and not logger.disabled
 
 
 def test_no_fake_tensor_is_left_in_a_cache_and_no_weight_or_generator_moves():

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import dopant as dp
+import dopant.registry
 from dopant import local
 from dopant.study import plan as planning
 from dopant.study.config import Tuning
@@ -378,9 +379,10 @@ def test_a_host_by_reference_runs_in_workers_and_a_changed_file_is_refused(tmp_p
             f"    return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.Tanh(), nn.Linear({width}, 10))\n"
         )
 
-    def go(*more):
+    def go(*more):  # as the installed program begins: without the working directory on the path
         return subprocess.run(
-            [sys.executable, "-m", "dopant", "run", "--host", "my_net:Net", "--swap", "3=bottleneck-mlp", "--quick",
+            [sys.executable, "-P", "-c", "from dopant.cli import main; main()",
+             "run", "--host", "my_net:Net", "--swap", "3=bottleneck-mlp", "--quick",
              "--no-controls", "--out", "s", *more], cwd=tmp_path, capture_output=True, text=True,
         )  # fmt: skip
 
@@ -391,6 +393,14 @@ def test_a_host_by_reference_runs_in_workers_and_a_changed_file_is_refused(tmp_p
     write(13)
     changed = go("--replicates", "3")
     assert changed.returncode == 2 and "my_net.py" in changed.stderr
+
+
+def test_a_module_that_is_nowhere_is_told_with_where_it_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    dopant.registry.allow("no_such_net:Net")
+    with pytest.raises(dp.ConfigError, match="PYTHONPATH and in the working directory"):
+        dopant.registry.resolve_callable("no_such_net:Net")
 
 
 def test_closures_and_partials_are_told_apart():

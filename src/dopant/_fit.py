@@ -7,12 +7,9 @@ pass through is left to the guard around the real building.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -112,11 +109,11 @@ def _needs(
     forward, or the backward, where more than `enough` bytes were alive already."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from .training.footprint import forget_fakes
+    from .training.footprint import forget_fakes, quiet_fakes
 
     tracker, called = _Guess(), False
     fakes = FakeTensorMode(allow_non_fake_inputs=True)
-    with _quiet(), default_generators(), _disable_current_modes(), fakes as fake:
+    with quiet_fakes(), default_generators(), _disable_current_modes(), fakes as fake:
         try:
             with tracker:
                 built: Any = info.factory(copy.deepcopy(old), signature, **options, **_extras(info, target))
@@ -135,19 +132,6 @@ def _needs(
             if called and tracker.left():
                 forget_fakes(fake)
     return peak
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's log and warnings: what fakes cannot pass through is an answer here, not an accident."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
 
 
 class _Guess(Tracker):

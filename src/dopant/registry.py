@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -129,7 +130,8 @@ def allow(reference: str) -> None:
 
 def resolve_callable(reference: str) -> Callable:
     """The callable named `module:qualified.name`. ConfigError unless `allow` was called for it: a study file, or the
-    folder of somebody's study, must not name code to run."""
+    folder of somebody's study, must not name code to run. The module is looked for where Python looks, and last in the
+    working directory, which stays on the path: what it imports later may lie beside it."""
     if reference not in _allowed:
         raise ConfigError(
             f"{reference!r} names code, and only the command line and Python may do that: give it there, such as "
@@ -138,10 +140,16 @@ def resolve_callable(reference: str) -> Callable:
     module_name, _, attribute = reference.partition(":")
     if module_name.endswith(".py"):
         raise ConfigError(f"{reference!r}: write the module, {module_name.removesuffix('.py') + ':' + attribute!r}")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:  # the program `dopant` begins without it
+        sys.path.append(here)
     try:
         target: Any = sys.modules.get(module_name) or importlib.import_module(module_name)
     except Exception as error:
-        raise ConfigError(f"{reference!r}: the module {module_name!r} fails to import: {error}") from error
+        advice = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+            advice = f"; it is looked for along PYTHONPATH and in the working directory, {here}"
+        raise ConfigError(f"{reference!r}: the module {module_name!r} fails to import: {error}{advice}") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             known = [n for n in dir(target) if not n.startswith("_")]

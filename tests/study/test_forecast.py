@@ -121,6 +121,16 @@ def test_a_trial_that_two_cells_share_is_foreseen_once(tmp_path):
     assert "up to 4 trials more" in before.assumption
 
 
+def test_controls_that_cannot_be_built_are_not_counted():
+    asked = dp.Study(
+        dp.Ladder("mlp").level(head="bottleneck-mlp"), data="digits", replicates=3,
+        controls={"head": ["random-features", "dephased"]}, recipe=dp.Recipe(epochs=1, device="cpu"),
+    )  # fmt: skip
+    whole = look.forecast(asked)
+    assert whole is not None and whole.planned == whole.trials == 3 * 3  # no circuit here that could be dephased
+    assert len(planning.cells(asked)) == 4
+
+
 def test_another_task_has_no_forecast():
     assert dry.dry_steps(study().with_(task="custom")) == []
     assert look.forecast(study().with_(task="custom")) is None

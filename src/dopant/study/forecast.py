@@ -30,11 +30,10 @@ _BASE = 400 << 20  # the most that a worker holds before its first trial; a call
 
 @dataclass(frozen=True)
 class Forecast:
-    """trials: still to run, of `planned` (each once, also where two cells have the same one), `tuning` of these planned
-    ones to tune by. seconds: until the end,
-    with `workers` at once, no more than cores or trials. core_seconds: of all trials. disk: bytes still to be written;
-    disk_free. worker_memory: of the largest cell, base included; memory_available on `device`. problems: what will not
-    fit, in words."""
+    """trials: still to run, of `planned` (each once, also where two cells have the same one; none of controls that
+    cannot be built), `tuning` of these planned ones to tune by. seconds: until the end, with `workers` at once, no more
+    than cores or trials. core_seconds: of all trials. disk: bytes still to be written; disk_free. worker_memory: of the
+    largest cell, base included; memory_available on `device`. problems: what will not fit, in words."""
 
     planned: int
     trials: int
@@ -76,6 +75,9 @@ def forecast(
     dry = {row.cell: row for row in (dry_steps(study) if cells is None else cells)}
     if not dry:
         return None
+    # no step was taken of a control that cannot be built: a run has no trials of it
+    missing = {c.name: "not built" for c in planning.cells(study) if c.baseline is None and c.name not in dry}
+    study = study.with_(unbuildable={**study.unbuildable, **missing})
     study, recipe = budget.measured(study), study.recipe
     first = planning.describe(study, planning.cells(study)[0], 0, recipe, {})
     data = build_data(first, Streams(study.seed, 0))

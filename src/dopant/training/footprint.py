@@ -12,8 +12,10 @@ import contextlib
 import copy
 import functools
 import gc
+import logging
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -307,7 +309,7 @@ def _traced(subject: _Subject, first: _Recorder, few: tuple[Any, Any], batch: in
         return torch.empty((batch, *leaf.shape[1:]), dtype=leaf.dtype, device=leaf.device)
 
     tracker = _Replayer(first.values)
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+    with quiet_fakes(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         try:
             mine = subject.faked(fake)
             inputs, targets = pytree.tree_map(full, few)
@@ -319,6 +321,19 @@ def _traced(subject: _Subject, first: _Recorder, few: tuple[Any, Any], batch: in
     state = subject.fixed() if evaluation else 0  # while it evaluates the optimizer is there too
     weights = sum(t.untyped_storage().nbytes() for t in subject.tensors()) if evaluation else 0
     return [alive + max(0, state - weights) for alive in found]
+
+
+@contextlib.contextmanager
+def quiet_fakes() -> Iterator[None]:
+    """Without torch's log and warnings: what fakes cannot pass through is an answer here, not an accident."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 def forget_fakes(fake: Any) -> None:

@@ -45,6 +45,8 @@ def cell_lines(cells: Sequence[Any]) -> Iterator[str]:
             else "no step was taken: it does not fit"
         )
         measured = f", measured {show_bytes(row.measured)}" if row.measured is not None else ""
+        if row.measured == 0:
+            measured = ", measured no more than the cells before had taken"
         yield f"    {steps}; memory estimated {show_bytes(row.memory)} ({row.how}){measured}"
 
 
