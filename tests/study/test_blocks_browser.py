@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_report_browser import browser, luminance  # noqa: F401  the fixture is used by its name
+from opening import luminance
 
 import dopant as dp
 from dopant.datasets.source import load_source
@@ -22,7 +22,7 @@ def report(tmp_path_factory):
     return path
 
 
-def opened(browser, report, width, dark=False):  # noqa: F811
+def opened(browser, report, width, dark=False):
     media = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -32,7 +32,7 @@ def opened(browser, report, width, dark=False):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_click_on_a_filling_opens_its_details(browser, report, width):  # noqa: F811
+def test_a_click_on_a_filling_opens_its_details(browser, report, width):
     from selenium.webdriver.common.by import By
 
     opened(browser, report, width)
@@ -55,7 +55,7 @@ def test_a_click_on_a_filling_opens_its_details(browser, report, width):  # noqa
         assert min(sides) >= -1 and height >= 12, content
 
 
-def test_the_keyboard_opens_a_slot_and_its_text_is_legible_in_the_dark(browser, report):  # noqa: F811
+def test_the_keyboard_opens_a_slot_and_its_text_is_legible_in_the_dark(browser, report):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 

@@ -222,6 +222,8 @@ def _picture(
         parts.append(svg.path(stairs, class_="front"))
     taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
     taken += [_box(*pair) for pair in itertools.pairwise(stairs)] if len(best) > 1 else []
+    if reference:  # and off the line of no difference
+        taken.append((left, scale.at(0) - 1, right, scale.at(0) + 1))
     for p in points:  # names stay off the bars too
         if math.isfinite(p.low) and math.isfinite(p.high) and (id(p) in kept or not crowded):
             ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
