@@ -20,6 +20,7 @@ from dopant.study.report import factorial as heat
 from dopant.study.report import mixing as curve
 from dopant.study.report.charts import charts
 from dopant.study.report.pareto import Point
+from dopant.study.report.room import ROOMS
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -345,7 +346,7 @@ def test_hostile_names_stay_text_in_every_figure(text):
 
 
 def test_the_page_has_the_charts_of_its_design():
-    context = _context(factorial())
+    context = _context(factorial(), ROOMS[0])
     assert [c.key for c in context["charts"]] == ["factorial", "interactions", "shapley"]
     assert context["pareto"] and context["evidence"]
 

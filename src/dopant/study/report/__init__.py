@@ -93,6 +93,7 @@ def _context(answer: Any, room: Room) -> dict[str, Any]:
         "curves": drawn,
         "gradient_norms": gradient_norms.of(answer),
         "cells": cells,
+        "unmeasured": tables.unmeasured(getattr(answer, "dimensions", None)),
         "tuning": best_of_k.summary(answer),
         "best_of_k": best_of_k.panels(answer),
         "gradients": tables.gradients(getattr(answer, "gradients", None)),

@@ -24,7 +24,7 @@ from .words import clean
 
 ROWS = 60  # more arms than this are not drawn
 TITLES = {
-    "race": "The race: what every entry reached",
+    "race": "What every entry of the race reached",
     "placement": "Slot by slot, along the flow",
     "one-at-a-time": "What every swap reached",
 }

@@ -173,7 +173,7 @@ def _row(row: Row, metric: Measure, layout: Layout, y: float) -> tuple[list[Mark
     kind, _ = kind_of(row.get("verdict"))
     if role not in ("control", "simple", AGAINST_CONTROL) and not is_missing(row.get("verdict")):
         width = layout.width - indent - (0 if layout.stacked else layout.plot[1] + 20)
-        said = svg.wrap(f"{kind.symbol} {row['verdict']}", (size - 1) * 1.05, width)
+        said = svg.wrap(f"{kind.symbol} {row['verdict']}", (size - 1) * 1.16, width, 3)
         beside += [(line, f"verdict {kind.key}", size - 1) for line in said]
 
     def column(lines: list[tuple[str, str, float]], x: float, top: float) -> list[Markup]:

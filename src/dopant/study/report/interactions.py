@@ -182,7 +182,7 @@ def _bars(rows: list[dict[str, Any]], metric: Measure, low: float, high: float) 
         parts.append(
             svg.text(WIDTH - 4, y + 30, difference(value, metric), class_="numbers", text_anchor="end", font_size=13)
         )
+        parts.append(svg.line(zero, y + 17, zero, y + 34, class_="zero"))  # beside the bar only: names stay clear of it
         y += 42
-    parts.append(svg.line(zero, 20, zero, y - 6, class_="zero"))
     title = "Shapley values: " + ", ".join(f"{clean(n)} {difference(v, metric)}" for n, v, _ in bars)
     return svg.figure(WIDTH, y, title, *parts, class_="chart bars")

@@ -136,11 +136,10 @@ def _chart(
 ) -> Chart:  # fmt: skip
     best = front(points)
     order = {p.cell: i for i, p in enumerate(points, 1)}
+    drawn = [p for p in points if len(points) <= MANY or p.role != "control" or p in best]
     y_axis = f"difference in {metric.label} against {reference}" if reference else f"mean {metric.label}"
     title = f"Cost against effect: {y_axis} by {words}; not dominated: {', '.join(clean(p.cell) for p in best)}"
-    pictures = [
-        _picture(points, best, order, words, write, metric, reference, y_axis, title, x) for x in (WIDE, NARROW)
-    ]
+    pictures = [_picture(drawn, best, order, words, write, metric, reference, y_axis, title, x) for x in (WIDE, NARROW)]
     names = "; ".join(f"{order[p.cell]} {clean(p.cell)}" for p in best)
     notes = [
         f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
@@ -148,8 +147,13 @@ def _chart(
     ]
     if len(points) > CROWD:
         notes.append("Of so many cells one cost is drawn; the others are in the table of costs.")
-    if len(points) > LABELS:
-        notes.append(f"Of {len(points)} cells {LABELS} are labelled, those that are not dominated first.")
+    if len(points) > MANY:
+        gone = len(points) - len(drawn)
+        notes.append(
+            f"In the table only, of so many cells: {gone} dominated controls, and the intervals of dominated cells."
+        )
+    if len(drawn) > LABELS:
+        notes.append(f"Of {len(drawn)} cells {LABELS} are labelled, those that are not dominated first.")
     if missing:
         notes.append(f"Without this cost, and not drawn: {', '.join(missing)}.")
     return Chart(column, words, pictures, [], notes, _table(points, best, order, words, write, metric, reference))
@@ -181,10 +185,11 @@ def _picture(
     metric: Measure, reference: str, y_axis: str, title: str, layout: Layout,
 ) -> Markup:  # fmt: skip
     left, top, right, bottom = layout.plot
+    kept, crowded = set(map(id, best)), len(order) > MANY
     swaps = [p for p in points if p.role in ("level", "variant")]
     low, high = axes.span_of(
-        [p.shown for p in swaps], [(p.low, p.high) for p in swaps], [p.shown for p in points],
-        metric.share and not reference,
+        [p.shown for p in swaps], [(p.low, p.high) for p in swaps if p in best or not crowded],
+        [p.shown for p in points], metric.share and not reference,
     )  # fmt: skip
     scale = axes.Scale(low, high, bottom, top)
     x, marks = _costs_axis([p.cost for p in points], left, right, 5 if layout.names else 3)
@@ -217,30 +222,32 @@ def _picture(
         parts.append(svg.path(stairs, class_="front"))
     taken: list[axes.Box] = [(x(p.cost) - 7, y(p) - 7, x(p.cost) + 7, y(p) + 7) for p in points]
     taken += [_box(*pair) for pair in itertools.pairwise(stairs)] if len(best) > 1 else []
+    if reference:  # and off the line of no difference
+        taken.append((left, scale.at(0) - 1, right, scale.at(0) + 1))
     for p in points:  # names stay off the bars too
-        if math.isfinite(p.low) and math.isfinite(p.high) and len(points) <= MANY:
+        if math.isfinite(p.low) and math.isfinite(p.high) and (id(p) in kept or not crowded):
             ends = [scale.at(min(max(v, low), high)) for v in (p.low, p.high)]
             taken.append((x(p.cost) - 3, min(ends), x(p.cost) + 3, max(ends)))
     arms: list[Markup] = []
     texts: list[Markup] = []
-    kept = set(map(id, best))
     by_rank = sorted(points, key=lambda p: (id(p) not in kept, ROLES.index(p.role), order[p.cell]))
     for rank, p in enumerate(by_rank):
         px, py = x(p.cost), y(p)
         bold = id(p) in kept
         arm = [svg.tag("title", f"{order[p.cell]} {clean(p.cell)}: {write(p.cost)} {words}, "
                        f"{difference(p.shown, metric) if reference else score(p.shown, metric)}")]  # fmt: skip
-        arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
+        if bold or not crowded:
+            arm += axes.whisker(px, scale, p.low, p.high, p.role, upright=True, end=4)
         shape, class_ = SHAPES.get(p.role, "disc"), f"mark {p.role}{' best' if bold else ''}"
         arm.append(axes.point(px, scale, p.shown, shape, 5.6, class_, upright=True))
         arms.append(svg.tag("g", *arm, class_="arm"))
         if rank >= LABELS:
             continue
         texts += _label(p, order[p.cell], px, py, taken, (left, top - 10, layout.width - 2, bottom - 2),
-                        layout.names and (bold or len(points) <= MANY), bold)  # fmt: skip
+                        layout.names and (bold or not crowded), bold)  # fmt: skip
     return svg.figure(
         layout.width, bottom + 48, title, *parts, *reversed(arms), *texts,
-        class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if len(points) > MANY else ''}",
+        class_=f"chart pareto {'wide' if layout.names else 'narrow'}{' many' if crowded else ''}",
     )  # fmt: skip
 
 
@@ -255,7 +262,7 @@ def _label(
 ) -> list[Markup]:
     """Number and name where there is room, else the number alone; a line to it where it stands away from its mark."""
     full = f"{number_} {clean(p.cell)}"
-    wanted = [full] if names and svg.text_width(full, 13) * 1.06 < 230 else []
+    wanted = [full] if names and svg.text_width(full, 13) * 1.06 < 330 else []
     for words in [*wanted, str(number_)]:
         width = svg.text_width(words, 13) * (1.1 if bold else 1.02) + 2
         box = axes.beside(x, y, width, 16, taken, bounds)

@@ -231,12 +231,23 @@ def _ranks(dimensions: Any) -> dict[str, str]:
     if dimensions is None or not len(dimensions):
         return {}
     told: dict[str, list[str]] = {}
-    for row in dimensions.fillna({"skipped": ""}).to_dict("records"):
+    for row in dimensions.to_dict("records"):
         known = not is_missing(row["rank"])
         exact = "" if not known or row["exact"] else "at least "
-        words = f"{exact}{int(row['rank']):,} of {int(row['parameters']):,}" if known else row["skipped"]
-        told.setdefault(row["cell"], []).append(f"{row['slot']}: {words if known else f'not measured: {words}'}")
+        words = f"{exact}{int(row['rank']):,} of {int(row['parameters']):,}" if known else ""
+        told.setdefault(row["cell"], []).append(f"{row['slot']}: {words if known else 'not measured'}")
     return {cell: "; ".join(lines) for cell, lines in told.items()}
+
+
+def unmeasured(dimensions: Any) -> list[str]:
+    """Why effective dimensions were not measured: each reason once, with the cells and slots that it is of."""
+    if dimensions is None or not len(dimensions):
+        return []
+    told: dict[str, list[str]] = {}
+    for row in dimensions.fillna({"skipped": ""}).to_dict("records"):
+        if is_missing(row["rank"]):
+            told.setdefault(clean(row["skipped"]), []).append(f"{clean(row['cell'])} ({clean(row['slot'])})")
+    return [f"{', '.join(of)}: {why}" for why, of in told.items()]
 
 
 def imitation(trial_frame: Any, cells: Any) -> Table | None:

@@ -25,7 +25,7 @@ function config() {
   const text = { labelColor: soft, titleColor: soft, labelFontSize: size, titleFontSize: size + 1, titleFontWeight: 400 };
   return {
     background: null, font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
-    view: { stroke: null }, axis: { ...text, gridColor: grid, domainColor: soft, tickColor: soft }, aria: false,
+    view: { stroke: null }, axis: { ...text, gridColor: grid, domainColor: soft, tickColor: soft, labelOverlap: true, labelSeparation: 6 }, aria: false,
     legend: { ...text, symbolStrokeWidth: 2 }, text: { color: ink, fontSize: size }, rule: { color: ink },
   };
 }
@@ -126,7 +126,7 @@ async function curves(block, plot) {
           encoding: { y, strokeDash, opacity: faded(1, 0.13), strokeWidth: faded(2.4, 1.2) } },
         { mark: { type: "point", filled: true, clip: true, size: 45 },
           params: [{ name: "hover", select: { type: "point", on: "pointerover", nearest: true, clear: "pointerout" } }],
-          encoding: { y, opacity: { condition: { param: "hover", empty: false, value: 1 }, value: 0 },
+          encoding: { y, opacity: { condition: { param: "hover", empty: false, value: 1 }, value: ends[0] === ends[1] ? 1 : 0 },
             tooltip: [["cell", "cell"], ["epoch", "epoch"], ["shown", "mean"], ["band", "95 % interval"], ["n", "replicates"]]
               .map(([field, title]) => ({ field, title, type: "nominal" })) } },
       ],
@@ -172,7 +172,7 @@ async function curves(block, plot) {
 const ROLES = ["level", "control", "variant", "baseline"];
 function byRole(values) {
   const roles = new Set(values.map((v) => v.role));
-  const encoding = (range) => ({ field: "role", type: "nominal", legend: roles.size < 2 ? null : { title: null, orient: "top", symbolOpacity: 1 },
+  const encoding = (range) => ({ field: "role", type: "nominal", legend: roles.size < 2 ? null : { title: null, orient: "top", symbolOpacity: 1, labelExpr: "datum.label === 'level' ? 'swap' : datum.label" },
     scale: { domain: ROLES.filter((r) => roles.has(r)), range: range.filter((_, i) => roles.has(ROLES[i])) } });
   return { color: encoding(["level", "control", "variant", "soft"].map(colour)),
     shape: encoding(["circle", "square", "triangle-up", "diamond"]) };
@@ -280,7 +280,7 @@ async function costs(block, plot) {
           encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color: byRole(values).color } },
         { mark: { type: "point", filled: true, size: 120, opacity: 1 }, params: zoom(),
           encoding: { x, y, ...byRole(values), tooltip: told.map(([field, title]) => ({ field, title, type: "nominal" })) } },
-        ...(values.length > 40 || plot.clientWidth < 560 ? [] : [named(false, "left", 9), named(true, "right", -9)]),
+        ...(values.length > 12 || plot.clientWidth < 560 ? [] : [named(false, "left", 9), named(true, "right", -9)]),
       ],
     };
   };
@@ -295,7 +295,7 @@ async function costs(block, plot) {
     controls.append(segmented("Range", ranges, near, (value) => { near = value; plot.redraw(); }));
   }
   plot.before(controls);
-  plot.after(make("p", { class: "caption" }, "Up is better, left is cheaper; each against what it is compared with. "
+  plot.after(make("p", { class: "caption" }, "Up is better, left is cheaper; point at a mark for its name. Each against what it is compared with. "
     + "Measured here: for circuits that is their simulation. " + (zoom().length ? MOVES : "")));
   await draw(plot, "costs", spec);
 }
@@ -305,7 +305,7 @@ function addViews() {
   const has = (name) => one(`script[data-island="${name}"]`);
   const switcher = one("#curves > .segmented") ?? one("#curves > h2");
   if (has("curves") && switcher) mount(switcher, "All cells in one figure", "curves", curves);
-  const costed = one("#pareto > details:last-of-type") ?? one("#costs")?.lastElementChild;
-  if (has("costs") && costed) mount(costed, "Effect against cost", "costs", costs);
+  const costed = one("#pareto")?.lastElementChild ?? one("#costs")?.lastElementChild;
+  if (has("costs") && costed) mount(costed, "Effect against cost, to explore", "costs", costs);
   if (has("trials") && one("#trials > h2")) mount(one("#trials > h2"), "Replicate by replicate", "pairs", pairs);
 }
