@@ -32,7 +32,7 @@ def typed(text: str) -> list[list[str]]:
     """The words of every line that calls dopant; lines that go on are joined."""
     lines = text.replace("\\\n", " ").splitlines()
     calls = [re.sub(r"^.*?dopant ", "", line, count=1) for line in lines if line.strip().startswith(STARTS)]
-    called = [shlex.split(call, comments=True) for call in calls]
+    called = [shlex.split(call.removesuffix("&"), comments=True) for call in calls]  # & of a shell
     return [words for words in called if words and words[-1] != "[OPTIONS]"]  # that is how usage is written
 
 
