@@ -219,7 +219,7 @@ def test_captions_say_which_intervals_are_paired_that_none_is_corrected_and_how_
     text = latex.fragment(study, [("a.pdf", "Differences in accuracy; thick"), ("b.pdf", "Level by level: accuracy")])
     forest, ladder = (part.split(r"\end{figure}")[0] for part in text.split(r"\begin{figure}")[1:])
     assert "paired t intervals" in forest and "not corrected for their number" in forest
-    assert "paired t intervals" not in ladder and "of each mean by itself" in ladder
+    assert "paired t intervals" not in ladder and "means that are not paired" in ladder
     changed = copy.copy(study)
     changed.effects = study.effects.assign(failed=2)
     assert any(said.startswith("Failed trials among their arms (") for said in brief.how(changed))
