@@ -16,7 +16,7 @@ HEAD = (
     "% \\usepackage[T1]{fontenc} \\usepackage[utf8]{inputenc} \\usepackage{booktabs,longtable,graphicx,array}",
 )
 FIGURE = (
-    "Intervals, where drawn, are each for itself and not corrected, many of means that are not paired: see the tables."
+    "Intervals, where drawn, are each for itself, not corrected, many of means that are not paired: see the tables."
 )
 LONG = 24  # rows from which a table may break over pages
 UNBROKEN = 18  # letters after which a name may break
