@@ -127,6 +127,12 @@ def outside_tables(root: Node) -> list[Node]:
     return [n for n in root.find("data") if n.inside("table") is None]
 
 
+def trials_left_out(root: Node) -> int:
+    """How many trials the page says that its table leaves out."""
+    found = [re.search(r"; (\d+) more are in trials\.csv", n.text) for n in root.find("p", id="cut")]
+    return int(found[0][1]) if found and found[0] else 0
+
+
 # --- roundings ------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import drawings
+import figures
 import page
 import prose
 import tables
@@ -23,8 +24,10 @@ def mismatches(folder: str | Path | tables.Study, html: str) -> list[str]:
     root = page.parse(html)
     study = folder if isinstance(folder, tables.Study) else tables.Study(StudyFolder(Path(folder)))
     found = page.tables(root)
+    study.page = {table.id: table for table in found}
+    study.cut = page.trials_left_out(root)
     errors = [error for table in found for error in tables.check(study, table)]
-    errors += [f"<data value={n.attributes.get('value')!r}> stands in no table" for n in page.outside_tables(root)]
+    errors += figures.outside(study, root, page.outside_tables(root))
     errors += prose.check(study, root, found)
     return errors + drawings.check(study, root, found)
 

@@ -10,11 +10,13 @@ A new table is a new function and a line in TABLES.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
+import figures
 import tuning
 from arms import Arms, Unknown
 from effects import Effects, Within
@@ -24,9 +26,16 @@ from study_folder import StudyFolder
 NAN = math.nan
 Row = dict[str, Any]
 DEVICE = ("qubits", "gates", "two_qubit_gates", "depth")
+COSTS = ("trainable", "flops_step", "flops", "seconds_per_step", "seconds", "circuit_evaluations",
+         "circuits_per_gradient", "circuits_per_sample")  # fmt: skip
 # What a folder cannot give again, with the reason; such tables are read for their roundings alone.
 EXCEPTIONS = {
     "preface-": "published numbers stand in the package and not in the folder; tests/papers recomputes them",
+    "slot-": "panels of components hold what a component shows of itself; tests/study/test_blocks.py has its numbers",
+    "host-p": "the same of the host's own modules",
+    # no table, so by the section: see figures.outside
+    "facts of #host": "what slots and components cost by themselves is measured on the host, which no folder holds; "
+    "tests/study/test_blocks.py compares it with counts of its own",
 }
 
 
@@ -36,6 +45,8 @@ class Study:
     def __init__(self, folder: StudyFolder):
         self.folder, self.arms = folder, Arms(folder)
         self.errors: list[str] = []
+        self.page: dict[str, Table] = {}  # the tables of the page that is looked at
+        self.cut = 0  # trials that it says it leaves out
         self._judged: dict[Any, list[Any]] = {}
 
     @cached_property
@@ -179,16 +190,37 @@ def all_trials(study: Study, table: Table) -> list[Row]:
         want: Row = {
             "trial": t.id, "cell": cell, "level": level, "replicate": t.replicate,
             "status": {"lost": "failed"}.get(t.state, t.state), "attempts": t.attempts, "reason": t.reason,
-            "lr": t.description["recipe"].get("lr"),
+            "lr": t.description["recipe"].get("lr"), "seed": folder.study["study"]["seed"],
+            "swaps": _swaps(t.description.get("swaps")),
         }  # fmt: skip
         for column in table.columns:
             if column not in want:
                 want[column] = tuning.setting(t, column) if tuning.is_setting(column, study) else t.metrics.get(column)
+        if "swaps" in row and _parts(row["swaps"].text) == _parts(want["swaps"] or "–"):
+            want["swaps"] = row["swaps"].text  # options have no order
+        tuned = any(tuning.is_setting(c, study) for c in table.columns)
+        if tuned and "swaps" in row and set(_parts(row["swaps"].text)) <= set(_parts(want["swaps"] or "–")):
+            want["swaps"] = row["swaps"].text  # as planned: what was tuned has columns of its own
         rows.append(want | {k: v for k, v in t.metrics.items() if k in table.columns})
-    if left and len(table.rows) < 2000:
-        ended = [key for key, (_, _, t) in left.items()]
-        study.errors.append(f"table 'all-trials': {len(ended)} trials of the folder have no row, such as {ended[0]}")
+    if len(left) != study.cut:
+        study.errors.append(
+            f"table 'all-trials': {len(left)} trials of the folder have no row, such as {next(iter(left), None)}; the "
+            f"page says {study.cut}"
+        )
     return rows
+
+
+def _swaps(swaps: dict[str, Any] | None) -> str | None:
+    """`slot=component(option=value)` of a trial's description."""
+    words = []
+    for slot, spec in (swaps or {}).items():
+        options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "component")
+        words.append(f"{slot}={spec['component']}" + (f"({options})" if options else ""))
+    return ", ".join(words) or None
+
+
+def _parts(words: str) -> list[str]:
+    return sorted(re.findall(r"[^,(){}: ]+", words))
 
 
 def shapley(study: Study, table: Table) -> list[Row]:
@@ -262,6 +294,12 @@ TABLES: dict[str, Callable[[Study, Table], list[Row]]] = {
     "shapley-values": shapley,
     "random-starts": random_starts,
     "imitation": imitation,
+    "numbers-ladder": figures.listed,
+    "numbers-mixing": figures.listed,
+    "numbers-arms": figures.listed,
+    "numbers-factorial": figures.listed,
+    "numbers-interactions": figures.interactions,
+    **{f"pareto-{cost}": figures.pareto for cost in COSTS},
 }
 
 # --- the walk -------------------------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ import dopant as dp
 HERE = Path(__file__).parent
 HOST = {"name": "mlp", "hidden": [6]}
 CONTROLS = {"head": ["bottleneck-mlp", "frozen"]}
-SCRIPTS = ("recompute", "study_folder", "sums", "arms", "effects", "tables", "tuning", "page", "prose", "drawings")
+SCRIPTS = (
+    "recompute", "study_folder", "sums", "arms", "effects", "tables", "tuning", "page", "prose", "drawings", "figures",
+)  # fmt: skip
 
 
 def ladder():

@@ -7,6 +7,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pandas as pd
 import pytest
 from chart_answers import factorial, fraction, mixing, placement, race
 from fake_answer import HOSTILE, answer, hostile_answer
@@ -21,6 +22,7 @@ from dopant.study.report import mixing as curve
 from dopant.study.report.charts import charts
 from dopant.study.report.pareto import Point
 from dopant.study.report.room import ROOMS
+from dopant.study.report.scores import reached
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -366,3 +368,12 @@ def test_thinning_keeps_the_range_of_any_curve(values, points):
     assert len(places) <= max(points, 4)
     mine = [values[i] for i in places]
     assert (min(mine), max(mine)) == (min(values), max(values)) and places[-1] == len(values) - 1
+
+
+def test_an_interval_of_two_accuracies_stays_between_none_and_all():
+    from types import SimpleNamespace
+
+    trials = pd.DataFrame({"cell": ["a", "a"], "replicate": [0, 1], "status": "done", "accuracy": [0.2, 0.7]})
+    effects = pd.DataFrame({"metric": ["accuracy"]})
+    one = reached(SimpleNamespace(trials=trials, effects=effects))["a"]
+    assert (one.low, one.high) == (0.0, 1.0) and one.mean == pytest.approx(0.45)

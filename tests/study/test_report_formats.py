@@ -3,6 +3,7 @@ says."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from xml.etree import ElementTree
@@ -212,3 +213,13 @@ def test_a_long_table_breaks_over_pages_and_latex_gets_its_figures(study, tmp_pa
     text = made[0].read_text(encoding="utf-8")
     assert re.findall(r"includegraphics.*?\{(.*?)\}", text) == [f"figures/{p.name}" for p in made[1:]]
     assert all(p.read_bytes().startswith(b"%PDF") for p in made[1:])
+
+
+def test_captions_say_which_intervals_are_paired_that_none_is_corrected_and_how_many_trials_failed(study):
+    text = latex.fragment(study, [("a.pdf", "Differences in accuracy; thick"), ("b.pdf", "Level by level: accuracy")])
+    forest, ladder = (part.split(r"\end{figure}")[0] for part in text.split(r"\begin{figure}")[1:])
+    assert "paired t intervals" in forest and "not corrected for their number" in forest
+    assert "paired t intervals" not in ladder and "means that are not paired" in ladder
+    changed = copy.copy(study)
+    changed.effects = study.effects.assign(failed=2)
+    assert any(said.startswith("Failed trials among their arms (") for said in brief.how(changed))

@@ -143,7 +143,9 @@ def _effects(a: StudyAnswer, b: StudyAnswer, comparable: bool, paired: bool) -> 
         elif pairs[0] != pairs[1]:
             row["reading"] = "same name, but the arms are not the same"
         else:
-            row |= _difference(own.differences(one), theirs.differences(two), paired, a.resplit() or 0.0)
+            row |= _difference(
+                own.differences(one), theirs.differences(two), paired, max(a.resplit() or 0.0, b.resplit() or 0.0)
+            )
         found.append(row)
     return found
 

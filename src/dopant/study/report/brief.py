@@ -78,7 +78,10 @@ def how(answer: Any) -> list[str]:
     intervals = "95 % paired t intervals"
     if _resplit(answer):
         intervals += ", with the corrected variance of Nadeau and Bengio because replicates re-split one pool"
-    said.append(f"Intervals: {intervals}.")
+    said.append(f"Intervals: {intervals}, each for itself: not corrected for their number.")
+    failed = sum(int(r["failed"]) for r in rows if not is_missing(r.get("failed")))
+    if failed:
+        said.append(f"Failed trials among their arms ({failed}) count with the metric's declared value.")
     corrections = sorted({str(r["correction"]) for r in rows if r.get("correction")})
     names = {"holm": "Holm's", "max-t": "step-down max-|t| over joint sign flips"}
     if corrections:

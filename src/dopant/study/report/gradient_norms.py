@@ -107,8 +107,8 @@ def warnings(slot: str, drawn: dict[str, Curve]) -> list[str]:
         if level <= middle + math.log10(FAR):
             found.append(
                 f"In {clean(cell)}, the gradient of {clean(slot)} is {middle - level:.1f} powers of ten below the "
-                "median of the other arms: hardly anything of the loss reaches what stands there, so it may not have "
-                "been trained."
+                "median of the other arms: little of the loss reaches what stands there. Look whether it was trained "
+                "at all; an optimizer that rescales gradients, such as Adam, may train it all the same."
             )
     return found
 

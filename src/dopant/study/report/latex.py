@@ -15,6 +15,9 @@ HEAD = (
     "% Written by dopant. Needs in the preamble:",
     "% \\usepackage[T1]{fontenc} \\usepackage[utf8]{inputenc} \\usepackage{booktabs,longtable,graphicx,array}",
 )
+FIGURE = (
+    "Intervals, where drawn, are each for itself, not corrected, many of means that are not paired: see the tables."
+)
 LONG = 24  # rows from which a table may break over pages
 UNBROKEN = 18  # letters after which a name may break
 
@@ -63,9 +66,11 @@ def fragment(answer: Any, figures: Sequence[tuple[str, str]]) -> str:
         caption += "computed here; of circuits that is their simulation."
         lines += [*table(costs, caption, "tab:dopant-costs"), ""]
     for number, (path, caption) in enumerate(figures, 1):
+        # only the forest plots draw the paired intervals of which `how` speaks
+        said = how if caption.startswith("Differences in ") else FIGURE
         lines += [
             r"\begin{figure}[htbp]", r"\centering", rf"\includegraphics[width=\linewidth]{{{path}}}",
-            rf"\caption{{{escaped(caption)}. {how}}}", rf"\label{{fig:dopant-{number}}}", r"\end{figure}", "",
+            rf"\caption{{{escaped(caption)}. {said}}}", rf"\label{{fig:dopant-{number}}}", r"\end{figure}", "",
         ]  # fmt: skip
     limits = [rf"\item {escaped(s)}" for s in reading.limits(answer)]
     if limits:

@@ -49,7 +49,8 @@ def chart(answer: Any) -> Chart | None:
     notes = [
         "d is the share of the new component: (1 − d) of the old module's output and d of the new one's. Squares "
         "joined by dashes: the old module mixed with a fresh copy of itself, which shows what comes of having two "
-        "modules side by side. Other controls stand at the largest share. Bands and bars: 95 % t interval of the mean.",
+        "modules side by side. Other controls stand at the largest share. Bands and bars: 95 % t interval of the mean, "
+        "not of the paired difference, which verdicts go by; lines between shares join what was measured.",
         *failed_note(answer),
     ]
     pictures = [_picture(series, [b for b in baselines if b[1] is not None], metric, title, x) for x in (WIDE, NARROW)]

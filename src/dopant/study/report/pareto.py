@@ -88,7 +88,8 @@ def _values(answer: Any) -> tuple[dict[str, tuple[float, float, float, float]], 
     derived = (AGAINST_CONTROL, "simple", "interaction")
     rows = [r for r in answer.effects.to_dict("records") if r.get("role", "level") not in derived]
     rows = [r for r in rows if r.get("primary", True)]
-    scores = reached(answer)
+    drawn = {c.name for c in cells_drawn(answer)}  # of two estimands, the primary one's
+    scores = {cell: one for cell, one in reached(answer).items() if not drawn or cell in drawn}
     against = {r.get("versus") for r in rows}
     own = [r.get("cell") for r in rows]
     if len(against) == 1 and against <= scores.keys() and set(own) <= scores.keys() and len(set(own)) == len(own):
@@ -143,7 +144,11 @@ def _chart(
     names = "; ".join(f"{order[p.cell]} {clean(p.cell)}" for p in best)
     notes = [
         f"Not dominated, by means alone (no other cell costs as little and reaches as much): {names}. A difference "
-        "within the margin or the intervals is no proof that one cell beats another: see the verdicts."
+        "within the margin or the intervals is no proof that one cell beats another: see the verdicts.",
+        f"Bars: 95 % t interval of the paired difference against {reference}, not corrected for the number of cells, "
+        "and no comparison of two other cells."
+        if reference
+        else "Bars: 95 % t interval of the mean, not of the paired difference, which verdicts go by.",
     ]
     if len(points) > CROWD:
         notes.append("Of so many cells one cost is drawn; the others are in the table of costs.")
@@ -166,11 +171,14 @@ def _table(
     def shown(value: float) -> Entry:
         return exact(value, difference(value, metric) if reference else score(value, metric))
 
-    effect = f"difference{', pp' if metric.share else ''}" if reference else f"{metric.label}, mean"
+    unit = ", pp" if reference and metric.share else ""
+    effect = f"difference{unit}" if reference else f"{metric.label}, mean"
+    which = "t interval of the paired difference" if reference else "t interval of the mean"
     headers = [
         Header("number", "no.", "in the figure", True), Header("cell", "cell"), Header("cost", words, "", True),
         Header("shown", effect, f"against {reference}" if reference else "over finished trials", True),
-        Header("low", "95 % low", "", True), Header("high", "95 % high", "", True), Header("front", "not dominated"),
+        Header("low", f"95 % low{unit}", which, True), Header("high", f"95 % high{unit}", which, True),
+        Header("front", "not dominated"),
     ]  # fmt: skip
     rows = [
         [Entry(str(order[p.cell]), str(order[p.cell]), "number"), Entry(clean(p.cell)), exact(p.cost, write(p.cost)),

@@ -20,7 +20,7 @@ class Reached:
     """What one cell reached. sd: of one replicate. values: {replicate: score} of its finished trials.
 
     low, high: 95 % t interval of the mean, with the variance of Nadeau and Bengio where replicates re-split one pool;
-    NaN below two replicates or without any spread.
+    NaN below two replicates or without any spread; of a share cut at 0 and 1, as learning curves are.
     """
 
     cell: str
@@ -110,7 +110,8 @@ def cells_drawn(answer: Any) -> list[Any]:
 
 def reached(answer: Any) -> dict[str, Reached]:
     """{cell: what it reached}, of the cells that have a finished trial with a finite score."""
-    table, column = answer.trials, metric_drawn(answer).name
+    metric = metric_drawn(answer)
+    table, column = answer.trials, metric.name
     if column not in getattr(table, "columns", ()) or "cell" not in table.columns:
         return {}
     if "status" in table.columns:
@@ -127,7 +128,10 @@ def reached(answer: Any) -> dict[str, Reached]:
     found = {}
     for cell, values in by_cell.items():
         one = st.paired_interval(np.array(list(values.values())), resplit=resplit)
-        found[cell] = Reached(cell, float(one.mean), float(one.sd), float(one.low), float(one.high), values)
+        low, high = float(one.low), float(one.high)
+        if metric.share:  # no accuracy is below 0 or above 1; comparisons with NaN keep it
+            low, high = (0.0 if low < 0 else low), (1.0 if high > 1 else high)
+        found[cell] = Reached(cell, float(one.mean), float(one.sd), low, high, values)
     return found
 
 
