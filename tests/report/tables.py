@@ -170,7 +170,7 @@ def _dimension(study: Study, name: str) -> str | None:
             for slot in slots:
                 rank, of = t.metrics.get(f"dimension_rank_{slot}"), t.metrics[f"dimension_parameters_{slot}"]
                 bound = "" if t.metrics.get(f"dimension_exact_{slot}", True) else "at least "
-                why = f"not measured: {t.metrics.get(f'dimension_skipped_{slot}')}"
+                why = "not measured"
                 words.append(f"{slot}: " + (why if rank is None else f"{bound}{int(rank):,} of {int(of):,}"))
             return "; ".join(words)
     return None

@@ -114,10 +114,14 @@ def test_the_keyboard_reaches_the_tables_and_the_folds(browser, tmp_path):
 
     opened(browser, tmp_path, answer())
     reached = []
-    for _ in range(30):
+    for _ in range(60):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         active = browser.switch_to.active_element
         reached.append(active.get_attribute("aria-label") or active.text)
+        if reached[-1].startswith("Every number"):
+            active.send_keys(Keys.ENTER)
+        if "Table of effects" in reached:
+            break
     assert "Table of effects" in reached and "What the words mean" in reached
     fold = browser.find_element(By.CSS_SELECTOR, "details.words summary")
     fold.send_keys(Keys.ENTER)
