@@ -16,7 +16,8 @@ GROUPS = {  # title: (page's introduction, names)
                 ("Recipe", "Tuning", "Study", "run", "load", "Answer", "analyse", "compare", "choose")),
     "Bringing your own": ("Decorators that register what you write.",
                           ("component", "ComponentInfo", "list_components", "metric", "task", "baseline",
-                           "register_host", "register_dataset", "register_rule", "Lifecycle", "Phase", "Panel", "Streams")),
+                           "register_host", "register_dataset", "register_rule", "Lifecycle", "Phase", "Panel",
+                           "Streams")),
     "Measuring": ("What is measured beside the score.", ("effective_dimension",)),
 }  # fmt: skip
 CIRCUITS = "Circuits are explained, with examples that run, in [Circuits](../circuits.md)."

@@ -185,6 +185,8 @@ def _curves(study: Any, root: Node, tables: list[Table]) -> list[str]:
                 column = f"validation_{study.folder.bare}"
             else:
                 box = figure.inside("details")
+                while box is not None and not box.find("summary")[0].find("bdi"):  # a fold of further panels
+                    box = box.inside("details")
                 column = (box.find("summary")[0].find("bdi")[0].text if box else "").replace(" ", "_")
                 name, get = f"curve {column} of {cell}", lambda c, column=column: learning(study, c, column)
             errors += [f"{name}: {said}" for said in _panel(svgs[0], figure, column, cell, get, versus)]

@@ -191,6 +191,8 @@ def gradient_norms(study: Any, root: Node) -> tuple[list[Node], list[str]]:
     seen, errors = [], []
     for section in root.find("section", id="gradient-norms"):
         for box in section.find("details"):
+            if box.inside("details") is not None:  # a fold of further panels, found within its slot's
+                continue
             slot = box.find("summary")[0].text
             for figure in box.find("figure"):
                 cell, data = figure.find("bdi")[0].attributes["title"], figure.find("data")
