@@ -10,7 +10,8 @@ from .words import clean
 
 def trials(answer: Any) -> Any:
     """`Answer.trials` with the columns `seed` (of the study: every draw is a function of it and of the replicate) and,
-    where cells do not bear the names of their swaps, `swaps`; each only where it is known."""
+    where cells do not bear the names of their swaps, `swaps`: those of the trial itself, with what was tuned. Each only
+    where it is known."""
     frame = answer.trials
     if not len(frame) or "cell" not in frame.columns:
         return frame
@@ -20,13 +21,18 @@ def trials(answer: Any) -> Any:
         added["seed"] = seed
     known = {c.name: swaps_of(c) for c in getattr(answer, "cells", ()) if getattr(c, "swaps", None)}
     if "swaps" not in frame.columns and any(name != swaps for name, swaps in known.items()):
-        added["swaps"] = frame["cell"].map(known)
+        own = {row["id"]: _told(row["description"].get("swaps") or {}) for row in getattr(answer, "rows", ())}
+        added["swaps"] = frame["trial"].map(own) if own else frame["cell"].map(known)
     return frame.assign(**added)
 
 
 def swaps_of(cell: Any) -> str:
     """`conv1=psd-conv(rank=2), head=frozen`; nothing of the host untouched."""
-    return ", ".join(f"{slot}={_filled(spec)}" for slot, spec in cell.swaps.items())
+    return _told(cell.swaps)
+
+
+def _told(swaps: Mapping[str, Any]) -> str:
+    return ", ".join(f"{slot}={_filled(spec)}" for slot, spec in swaps.items())
 
 
 def _filled(spec: Any) -> str:
