@@ -308,8 +308,8 @@ class Loop:
 
     def _batch(self, split: Any, indices: torch.Tensor, at: tuple[int, int] | None = None) -> tuple[Any, Any]:
         """at: (epoch, batch of it), where the items are trained on: a split that corrupts them draws by it."""
-        fresh = getattr(split, "batch_at", None) if at is not None else None
-        inputs, targets = split.batch(indices) if fresh is None else fresh(indices, *at)
+        fresh = getattr(split, "batch_at", None)
+        inputs, targets = split.batch(indices) if fresh is None or at is None else fresh(indices, *at)
         return to_device(inputs, self.device, self.recipe.precision), to_device(targets, self.device, None)
 
     def _distils(self) -> bool:

@@ -282,7 +282,9 @@ def _label(
         if math.hypot(near_x - x, near_y - y) > 16:
             parts.append(svg.line(x, y, near_x, near_y, class_="leader"))
         class_ = f"label {p.role}{' best' if bold else ''}"
-        parts.append(svg.text(box[0] + 1, box[3] - 3.5, words, class_=class_, font_size=13))
+        left = box[2] <= x  # written up to its mark: the reader's font may be wider than we think
+        at, anchor = (box[2] - 1, "end") if left else (box[0] + 1, None)
+        parts.append(svg.text(at, box[3] - 3.5, words, class_=class_, font_size=13, text_anchor=anchor))
         return parts
     return []
 
