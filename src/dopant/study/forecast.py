@@ -24,7 +24,7 @@ START_SECONDS = 4.0  # of a worker: its imports and the data, a round figure of 
 TRIAL_SECONDS = 0.3  # of a trial beside its steps, a round figure: building, cost ledger, files, lease
 SMALL_FILES = 6000  # bytes of a trial's JSON files beside its metrics, and its rows in the index
 LINE = 420  # bytes of an epoch's line of metrics
-STUDY_FILES = 120_000  # bytes of a study beside its trials: page, tables, index, provenance
+STUDY_FILES = 680_000  # bytes of a study beside its trials: page and its library, tables, index, provenance
 _BASE = 400 << 20  # the most that a worker holds before its first trial; a caller may hold more
 
 
