@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from . import svg
-from .curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, curve
+from .curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, every, thinned
 from .words import clean, number
 
 COLUMN = "grad_norm_"
@@ -67,7 +67,8 @@ def _slot(slot: str, metrics: Any, column: str, cells: list[Any], versus: dict[s
     values = rows[column].to_numpy(dtype=float, na_value=math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         rows[column] = np.where(values > 0, np.log10(values), math.nan)
-    drawn = {c.name: one for c in cells if (one := curve(rows, c.name, column)) is not None}
+    known = every(rows, column)  # one pass, whatever the number of cells
+    drawn = {c.name: one for c in cells if (one := thinned(known.get(c.name))) is not None}
     logged = set(metrics.loc[metrics[column].notna(), "cell"])
     still = [clean(c.name) for c in cells if c.name in logged and c.name not in drawn]
     if not drawn:
